@@ -1,0 +1,86 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { InputFileError, UsageError } from '../errors';
+import { Engine, type PromptRun } from '../engine';
+import { type ContractChoice } from '../model';
+import { type ProviderChoice } from '../runtime';
+import { notice } from './output';
+import { tokenList } from './parse';
+
+/** Options that every command about a prompt shares, as commander gives them. */
+export interface CommonOptions {
+  model: string;
+  sae: string[];
+  contract: ContractChoice;
+  provider: ProviderChoice;
+  prompt?: string;
+  tokens?: string;
+  bos: boolean;
+  json?: boolean;
+}
+
+/** What the process gives to a command. */
+export interface Context {
+  /** Folder of the package, where the demo model lies. */
+  home: string;
+  signal: AbortSignal;
+}
+
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+/** Adds `--provider` and `--json`. */
+export function withOutput(c: Command): Command {
+  return c
+    .addOption(new Option('--provider <name>', 'where the model runs').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto'))
+    .option('--json', 'print one JSON document on standard output');
+}
+
+/** Adds the options of commands that need a model. */
+export function withModel(c: Command): Command {
+  return withOutput(
+    c
+      .requiredOption('--model <dir>', 'Hugging Face GPT-2 folder, or "demo"')
+      .option('--sae <path>', 'dictionary folder, or a folder of them (repeatable)', collect, [])
+      .addOption(
+        new Option('--contract <which>', 'model processing that the dictionaries expect').choices(['auto', 'default', 'none']).default('auto'),
+      ),
+  );
+}
+
+/** Adds the options of commands about one prompt. */
+export function withPrompt(c: Command): Command {
+  return withModel(c)
+    .option('--prompt <text>', 'the prompt; BOS is put in front')
+    .option('--tokens <ids>', 'the prompt as token ids, 1,2,3, taken exactly as given')
+    .option('--no-bos', 'put no BOS in front of --prompt');
+}
+
+/** Paths of a model and its dictionaries; `demo` is the embedded model with its own. Throws InputFileError. */
+export function resolveModel(home: string, model: string, sae: string[]): { model: string; dictionaries: string[] } {
+  if (model !== 'demo') return { model, dictionaries: sae };
+  const dir = join(home, 'demo', 'model');
+  if (!existsSync(dir)) throw new InputFileError(dir, 'the demo model is not installed');
+  return { model: dir, dictionaries: sae.length > 0 ? sae : [join(home, 'demo', 'saes')] };
+}
+
+/** Opens the engine that the options describe. */
+export function openEngine(context: Context, o: Omit<CommonOptions, 'prompt' | 'tokens' | 'bos'>): Promise<Engine> {
+  return Engine.open({ ...resolveModel(context.home, o.model, o.sae), contract: o.contract, provider: o.provider, notice });
+}
+
+/** Token ids that the options describe. Throws UsageError unless exactly one of --prompt and --tokens is given. */
+export function promptTokens(engine: Engine, o: CommonOptions): number[] {
+  if ((o.prompt === undefined) === (o.tokens === undefined)) throw new UsageError('give the prompt either as --prompt TEXT or as --tokens 1,2,3');
+  return o.tokens !== undefined ? tokenList(o.tokens) : engine.prompt(o.prompt ?? '', o.bos).tokens;
+}
+
+/** Opens the engine, runs the prompt, hands both to `use`, and closes. */
+export async function withRun<T>(context: Context, o: CommonOptions, use: (engine: Engine, run: PromptRun) => Promise<T>): Promise<T> {
+  const engine = await openEngine(context, o);
+  try {
+    return await use(engine, await engine.run(promptTokens(engine, o), undefined, context.signal));
+  } finally {
+    await engine.close();
+  }
+}

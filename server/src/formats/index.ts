@@ -1,0 +1,13 @@
+/** Readers: each checks a file completely before giving out a value, and executes nothing from it. */
+export { DTYPE_BYTES, type Dtype, isFloat, toFloat32 } from './dtype';
+export { type TensorFile, type TensorInfo } from './tensorFile';
+export { openSafetensors, shardFiles } from './safetensors';
+export { type Gpt2Config, GPT2_LAYER_TENSORS, openGpt2Folder, type Gpt2Folder } from './gpt2Folder';
+export {
+  type Architecture,
+  type DictionaryConfig,
+  type DictionaryFolder,
+  type Normalisation,
+  findDictionaryFolders,
+  openDictionaryFolder,
+} from './saeLens';

@@ -1,0 +1,218 @@
+import { GPT2_LAYER_TENSORS, type Gpt2Config, type Gpt2Folder, openGpt2Folder } from '../formats';
+import { addScaled, matVec, mean, vecMat } from '../maths';
+import { CachedWeights, openCached } from '../store';
+import { type Contract } from './contract';
+
+/** Vectors of one layer, small enough to keep in memory. */
+export interface LayerVectors {
+  ln1Weight: Float32Array;
+  ln1Bias: Float32Array;
+  ln2Weight: Float32Array;
+  ln2Bias: Float32Array;
+  /** q | k | v, each head-major. */
+  qkvBias: Float32Array;
+  outBias: Float32Array;
+  fcBias: Float32Array;
+  projBias: Float32Array;
+}
+
+/**
+ * What a contract makes of one layer's constants.
+ * - `removed` [d_model]: subtracted from v and z (head-major): b_V, and β₁ W_V where LayerNorm is folded.
+ * - `kept` [d_model]: the part of β₁ W_V + b_V that v still carries; all zero under the default contract.
+ * - `b_O` [d_model]: the attention bias with the removed value bias folded in, centred where the contract centres.
+ * - `b_out` [d_model]: the MLP bias, centred likewise.
+ */
+export interface LayerConstants {
+  removed: Float64Array;
+  kept: Float64Array;
+  b_O: Float64Array;
+  b_out: Float64Array;
+}
+
+/** A GPT-2 checkpoint imported into the cache, read by the runtime in place and by attribution in rows. */
+export class ModelWeights {
+  private readonly matrices = new Map<string, Float32Array>();
+  private readonly layers: LayerVectors[] = [];
+  readonly lnFWeight: Float32Array;
+  readonly lnFBias: Float32Array;
+
+  constructor(
+    readonly path: string,
+    readonly config: Gpt2Config,
+    readonly cached: CachedWeights,
+    readonly untied: boolean,
+  ) {
+    for (let l = 0; l < config.n_layers; l++) {
+      const read = (n: string): Float32Array => cached.read(`h.${l}.${n}`);
+      this.layers.push({
+        ln1Weight: read('ln_1.weight'),
+        ln1Bias: read('ln_1.bias'),
+        ln2Weight: read('ln_2.weight'),
+        ln2Bias: read('ln_2.bias'),
+        qkvBias: read('attn.c_attn.bias'),
+        outBias: read('attn.c_proj.bias'),
+        fcBias: read('mlp.c_fc.bias'),
+        projBias: read('mlp.c_proj.bias'),
+      });
+    }
+    this.lnFWeight = cached.read('ln_f.weight');
+    this.lnFBias = cached.read('ln_f.bias');
+  }
+
+  layer(l: number): LayerVectors {
+    return this.layers[l];
+  }
+
+  private matrix(key: string, load: () => Float32Array): Float32Array {
+    let m = this.matrices.get(key);
+    if (!m) {
+      m = load();
+      this.matrices.set(key, m);
+    }
+    return m;
+  }
+
+  /** W_V of a layer, [d_model, n_heads·d_head] row-major, as in the checkpoint. */
+  W_V(l: number): Float32Array {
+    return this.matrix(`W_V.${l}`, () => {
+      const d = this.config.d_model;
+      const qkv = this.cached.read(`h.${l}.attn.c_attn.weight`);
+      const out = new Float32Array(d * d);
+      for (let r = 0; r < d; r++) out.set(qkv.subarray(r * 3 * d + 2 * d, (r + 1) * 3 * d), r * d);
+      return out;
+    });
+  }
+
+  /** W_O of a layer, [n_heads·d_head, d_model] row-major, as in the checkpoint. */
+  W_O(l: number): Float32Array {
+    return this.matrix(`W_O.${l}`, () => this.cached.read(`h.${l}.attn.c_proj.weight`));
+  }
+
+  /** Row of W_E. */
+  embedding(token: number): Float32Array {
+    return this.cached.row('wte.weight', token);
+  }
+
+  /** Row of W_pos. */
+  positionEmbedding(position: number): Float32Array {
+    return this.cached.row('wpe.weight', position);
+  }
+
+  /** Column of W_U for a token, before γ_f. */
+  unembedding(token: number): Float32Array {
+    return this.cached.row(this.unembedName, token);
+  }
+
+  get unembedName(): string {
+    return this.untied ? 'lm_head.weight' : 'wte.weight';
+  }
+
+  /** Mean over the vocabulary of the columns of W_U, before γ_f. */
+  meanUnembedding(): Float32Array {
+    return this.matrix('meanUnembedding', () => this.cached.read('meanUnembedding'));
+  }
+
+  /** The constants of a layer under a contract (reference attention-saes §3.1 steps 2 and 4, in double). */
+  constants(l: number, contract: Contract): LayerConstants {
+    const d = this.config.d_model;
+    const v = this.layers[l];
+    const bV = Float64Array.from(v.qkvBias.subarray(2 * d));
+    const lnPart = vecMat(v.ln1Bias, this.W_V(l), d, d);
+    const removed = new Float64Array(d);
+    const kept = new Float64Array(d);
+    addScaled(contract.fold_value_biases ? removed : kept, 1, bV);
+    addScaled(contract.fold_value_biases && contract.fold_ln ? removed : kept, 1, lnPart);
+    const b_O = vecMat(removed, this.W_O(l), d, d);
+    addScaled(b_O, 1, v.outBias);
+    const b_out = Float64Array.from(v.projBias);
+    if (contract.center_writing_weights) {
+      for (const b of [b_O, b_out]) addScaled(b, -mean(b), new Float64Array(d).fill(1));
+    }
+    return { removed, kept, b_O, b_out };
+  }
+
+  /** W_V w for a direction w on z (head-major), one vector per head: [n_heads][d_model]. */
+  valueDirections(l: number, w: Float64Array): Float64Array[] {
+    const { d_model: d, n_heads, d_head } = this.config;
+    const m = this.W_V(l);
+    return Array.from({ length: n_heads }, (_, h) => {
+      const masked = new Float64Array(d);
+      masked.set(w.subarray(h * d_head, (h + 1) * d_head), h * d_head);
+      return matVecBand(m, masked, d, h * d_head, d_head);
+    });
+  }
+
+  /** W_O g: the direction on z that a direction g on the stream reads. */
+  outputDirection(l: number, g: Float64Array): Float64Array {
+    const d = this.config.d_model;
+    return matVec(this.W_O(l), g, d, d);
+  }
+
+  /** Bytes of weights kept in memory by attribution. */
+  get residentBytes(): number {
+    return [...this.matrices.values()].reduce((n, m) => n + m.byteLength, 0);
+  }
+
+  close(): void {
+    this.cached.close();
+  }
+}
+
+/** M v for a square M where only the band [start, start+n) of v is non-zero. */
+function matVecBand(m: Float32Array, v: Float64Array, d: number, start: number, n: number): Float64Array {
+  const out = new Float64Array(d);
+  for (let r = 0; r < d; r++) {
+    let s = 0;
+    for (let c = start, o = r * d; c < start + n; c++) s += m[o + c] * v[c];
+    out[r] = s;
+  }
+  return out;
+}
+
+const CHUNK_ROWS = 4096;
+
+function importModel(folder: Gpt2Folder): CachedWeights {
+  const { config, weights, nameOf } = folder;
+  return openCached(
+    'gpt2',
+    folder.files,
+    (w) => {
+      const copy = (plain: string, shape: number[], onRows?: (rows: Float32Array) => void): void => {
+        const cols = shape.slice(1).reduce((a, b) => a * b, 1);
+        w.begin(plain, shape);
+        for (let r = 0; r < shape[0]; r += CHUNK_ROWS) {
+          const rows = weights.read(nameOf(plain), r * cols, Math.min(CHUNK_ROWS, shape[0] - r) * cols);
+          onRows?.(rows);
+          w.append(rows);
+        }
+        w.end();
+      };
+      const d = config.d_model;
+      const sum = new Float64Array(d);
+      const accumulate = (rows: Float32Array): void => {
+        for (let o = 0; o < rows.length; o += d) addScaled(sum, 1, rows, o);
+      };
+      copy('wte.weight', [config.d_vocab, d], folder.untied ? undefined : accumulate);
+      copy('wpe.weight', [config.n_ctx, d]);
+      for (let l = 0; l < config.n_layers; l++) {
+        for (const [name, shape] of GPT2_LAYER_TENSORS(config)) copy(`h.${l}.${name}`, shape);
+      }
+      copy('ln_f.weight', [d]);
+      copy('ln_f.bias', [d]);
+      if (folder.untied) copy('lm_head.weight', [config.d_vocab, d], accumulate);
+      w.put('meanUnembedding', [d], Float32Array.from(sum, (s) => s / config.d_vocab));
+    },
+    () => undefined,
+  );
+}
+
+/** Opens a Hugging Face GPT-2 folder, importing it into the cache on first use. Throws InputFileError, UnsupportedError. */
+export function openModelWeights(path: string): ModelWeights {
+  const folder = openGpt2Folder(path);
+  try {
+    return new ModelWeights(path, folder.config, importModel(folder), folder.untied);
+  } finally {
+    folder.weights.close();
+  }
+}

@@ -1,0 +1,1 @@
+export { CachedWeights, CacheWriter, cacheRoot, openCached, type CachedTensor } from './weightCache';

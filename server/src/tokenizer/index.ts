@@ -1,0 +1,152 @@
+/**
+ * Text to tokens with exact source offsets, over @huggingface/tokenizers. Byte-level BPE loses nothing, so a token's bytes, and from
+ * them its range in the source, follow from its symbols.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
+import { InputFileError, UnsupportedError, UsageError } from '../errors';
+
+/** A token of a text. `start` and `end` are UTF-16 offsets; tokens that split a character share its range. */
+export interface TextToken {
+  id: number;
+  start: number;
+  end: number;
+}
+
+/** GPT-2's printable symbol of each byte, inverted (reference weight-formats §2). */
+const BYTE_OF_SYMBOL: ReadonlyMap<string, number> = (() => {
+  const map = new Map<string, number>();
+  let extra = 0;
+  for (let b = 0; b < 256; b++) {
+    const printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+    map.set(String.fromCodePoint(printable ? b : 256 + extra++), b);
+  }
+  return map;
+})();
+
+const readJson = (path: string): Record<string, unknown> => {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+  } catch (e) {
+    throw new InputFileError(path, `not valid JSON (${(e as Error).message})`);
+  }
+};
+
+function fromVocabAndMerges(vocabPath: string, mergesPath: string): object {
+  const vocab = readJson(vocabPath) as Record<string, number>;
+  const merges = readFileSync(mergesPath, 'utf8')
+    .split('\n')
+    .filter((l, i) => l.trim() !== '' && !(i === 0 && l.startsWith('#version')));
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const eot = '<|endoftext|>';
+  const special = { id: vocab[eot], content: eot, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  return {
+    version: '1.0',
+    added_tokens: eot in vocab ? [special] : [],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: { type: 'BPE', dropout: null, unk_token: null, fuse_unk: false, byte_fallback: false, vocab, merges },
+  };
+}
+
+/** A byte-level BPE tokenizer of a model folder. */
+export class Tokenizer {
+  private readonly added: ReadonlyMap<number, string>;
+
+  constructor(
+    private readonly path: string,
+    private readonly hf: HfTokenizer,
+  ) {
+    this.added = new Map([...hf.get_added_tokens_decoder()].map(([id, t]) => [id, t.content]));
+  }
+
+  /** Bytes of a token, or null for ids without one. */
+  bytes(id: number): Uint8Array | null {
+    const added = this.added.get(id);
+    if (added !== undefined) return Buffer.from(added, 'utf8');
+    const symbols = this.hf.id_to_token(id);
+    if (symbols === undefined) return null;
+    const out: number[] = [];
+    for (const s of symbols) {
+      const b = BYTE_OF_SYMBOL.get(s);
+      if (b === undefined) return Buffer.from(symbols, 'utf8');
+      out.push(b);
+    }
+    return Uint8Array.from(out);
+  }
+
+  /** Text of one token; bytes that are no whole character show as U+FFFD. Null for ids without a token. */
+  text(id: number): string | null {
+    const b = this.bytes(id);
+    return b === null ? null : Buffer.from(b).toString('utf8');
+  }
+
+  /**
+   * Token ids of a text with their ranges; no BOS is added. Throws UnsupportedError when the tokenizer changes the text, so that
+   * ranges cannot be exact.
+   */
+  encode(text: string): TextToken[] {
+    const { ids } = this.hf.encode(text, { add_special_tokens: false });
+    const source = Buffer.from(text, 'utf8');
+    const charAt = utf16Offsets(text, source.length);
+    let at = 0;
+    return ids.map((id) => {
+      const bytes = this.bytes(id);
+      if (bytes === null || Buffer.compare(source.subarray(at, at + bytes.length), bytes) !== 0) {
+        throw new UnsupportedError(`${this.path}: token ${id} does not spell the text it came from; only byte-level BPE without normalisation is supported`);
+      }
+      const start = charAt.startOf[at];
+      at += bytes.length;
+      return { id, start, end: charAt.endOf[at] };
+    });
+  }
+
+  /** Id of a text that is exactly one token. Throws UsageError, listing the tokens, when it is not. */
+  single(text: string): number {
+    const tokens = this.encode(text);
+    if (tokens.length === 1) return tokens[0].id;
+    const parts = tokens.map((t) => `${JSON.stringify(this.text(t.id))} (${t.id})`).join(', ');
+    throw new UsageError(`${JSON.stringify(text)} is ${tokens.length} tokens${parts ? `: ${parts}` : ''}; give one token, or its id`);
+  }
+}
+
+/** For each byte position: the UTF-16 index of the character it lies in, and the index after the character it ends. */
+function utf16Offsets(text: string, byteLength: number): { startOf: Int32Array; endOf: Int32Array } {
+  const startOf = new Int32Array(byteLength + 1).fill(text.length);
+  const endOf = new Int32Array(byteLength + 1);
+  let b = 0;
+  let c = 0;
+  for (const ch of text) {
+    const n = Buffer.byteLength(ch, 'utf8');
+    startOf.fill(c, b, b + n);
+    endOf.fill(c + ch.length, b + 1, b + n + 1);
+    b += n;
+    c += ch.length;
+  }
+  return { startOf, endOf };
+}
+
+/**
+ * Opens the tokenizer of a Hugging Face folder: `tokenizer.json`, or `vocab.json` with `merges.txt`. Null when there is neither.
+ * Throws InputFileError.
+ */
+export function openTokenizer(folder: string): Tokenizer | null {
+  const json = join(folder, 'tokenizer.json');
+  const vocab = join(folder, 'vocab.json');
+  const merges = join(folder, 'merges.txt');
+  const configPath = join(folder, 'tokenizer_config.json');
+  const path = existsSync(json) ? json : vocab;
+  let spec: object;
+  if (existsSync(json)) spec = readJson(json);
+  else if (existsSync(vocab) && existsSync(merges)) spec = fromVocabAndMerges(vocab, merges);
+  else return null;
+  try {
+    return new Tokenizer(path, new HfTokenizer(spec, existsSync(configPath) ? readJson(configPath) : {}));
+  } catch (e) {
+    if (e instanceof InputFileError) throw e;
+    throw new InputFileError(path, `not a tokenizer this project reads (${(e as Error).message})`);
+  }
+}
