@@ -10,6 +10,9 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
-    env: { ATTENTION_CIRCUITS_CACHE: process.env.ATTENTION_CIRCUITS_CACHE ?? mkdtempSync(join(tmpdir(), 'attention-circuits-test-')) },
+    env: {
+      ATTENTION_CIRCUITS_CACHE:
+        process.env.ATTENTION_CIRCUITS_CACHE ?? mkdtempSync(join(tmpdir(), 'attention-circuits-test-')),
+    },
   },
 });

@@ -27,7 +27,7 @@ def load(out):
     spec = json.load(open(f"{out}/model/tokenizer.json", encoding="utf-8"))
     bpe = Bpe([tuple(m.split(" ")) for m in spec["model"]["merges"]])
     model = GPT2(len(bpe.vocab))
-    model.load_state_dict(torch.load(f"{out}/model.pt"))
+    model.load_state_dict(torch.load(f"{out}/sparse.pt"))
     model.eval()
     return bpe, model
 

@@ -13,7 +13,10 @@ import corpus
 from bpe import Bpe, train
 from model import GPT2
 
-SEED, BATCH, STEPS, LR, CTX = 7, 64, 4000, 1.5e-3, 48
+SEED, BATCH, LR, CTX = 7, 64, 1.5e-3, 48
+STEPS, SPARSE_STEPS, SPARSE_LR = 4000, 1400, 1e-3
+# Weight of each layer's head norms in the second stage: attention of layers 1 and 3 must earn its place.
+PENALTY = [0.004, 0.05, 0.004, 0.05]
 
 
 def batch(rng, bpe, first, n):
@@ -40,7 +43,48 @@ def ioi_accuracy(model, bpe, first, rng, n=400):
     return right / n, ld / n
 
 
-def main(out, steps=STEPS):
+def head_norms(model, z, l):
+    """Root mean square over tokens of what each head writes, value bias removed: [n_heads]."""
+    b, h, d = model.blocks[l], model.c["n_head"], model.c["n_embd"]
+    wv, bv = b.c_attn.weight[2 * d:], b.c_attn.bias[2 * d:]
+    z = (z - (wv @ b.ln_1.bias + bv)).reshape(-1, h, d // h)
+    written = torch.einsum("nhi,hid->nhd", z, b.attn_proj.weight.T.reshape(h, d // h, d))
+    return written.pow(2).sum(-1).mean(0).add(1e-8).sqrt()
+
+
+def stage(model, bpe, first, rng, out, name, steps, lr, penalty):
+    """One stage of training. With a penalty on what heads write, heads that only repeat others' work fall silent."""
+    decay = [p for p in model.parameters() if p.dim() == 2]
+    other = [p for p in model.parameters() if p.dim() != 2]
+    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": other, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.98))
+    start = time.time()
+    for step in range(steps):
+        for g in opt.param_groups:
+            g["lr"] = lr * min(1, (step + 1) / 200) * max(0.03, 1 - step / steps)
+        x, keep = batch(rng, bpe, first, BATCH)
+        norms = []
+
+        def hook(hook_name, v):
+            if penalty and hook_name.endswith("hook_z"):
+                norms.append(head_norms(model, v, int(hook_name.split(".")[1])))
+            return v
+
+        logits = model(x[:, :-1], hook)
+        loss = F.cross_entropy(logits[keep[:, 1:]], x[:, 1:][keep[:, 1:]])
+        total = loss + sum(w * n.sum() for w, n in zip(penalty, norms)) if penalty else loss
+        opt.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        if step % 250 == 0 or step == steps - 1:
+            acc = ioi_accuracy(model, bpe, first, random.Random(1), 200)
+            shown = " ".join(f"{v:.2f}" for n in norms for v in n.tolist())
+            print(f"{name} {step} loss {loss.item():.4f} ioi {acc[0]:.3f} ld {acc[1]:.2f} t {time.time() - start:.0f} {shown}", flush=True)
+            model.save(f"{out}/model", bpe.bos)
+            torch.save(model.state_dict(), f"{out}/{name}.pt")
+
+
+def main(out):
     torch.manual_seed(SEED)
     torch.set_num_threads(2)
     os.makedirs(f"{out}/model", exist_ok=True)
@@ -50,27 +94,12 @@ def main(out, steps=STEPS):
     lengths = {n: len(bpe.encode(" " + n)) for n in corpus.NAMES}
     print("vocab", len(bpe.vocab), "names by tokens", sorted(lengths.values()), flush=True)
     model = GPT2(len(bpe.vocab))
-    decay = [p for p in model.parameters() if p.dim() == 2]
-    other = [p for p in model.parameters() if p.dim() != 2]
-    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": other, "weight_decay": 0.0}], lr=LR, betas=(0.9, 0.98))
-    rng, start = random.Random(SEED + 1), time.time()
-    for step in range(steps):
-        for g in opt.param_groups:
-            g["lr"] = LR * min(1, (step + 1) / 200) * max(0.03, 1 - step / steps)
-        x, keep = batch(rng, bpe, first, BATCH)
-        logits = model(x[:, :-1])
-        loss = F.cross_entropy(logits[keep[:, 1:]], x[:, 1:][keep[:, 1:]])
-        opt.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        opt.step()
-        if step % 250 == 0 or step == steps - 1:
-            acc = ioi_accuracy(model, bpe, first, random.Random(1), 200)
-            print(f"step {step} loss {loss.item():.4f} ioi {acc[0]:.3f} ld {acc[1]:.2f} t {time.time() - start:.0f}", flush=True)
-            model.save(f"{out}/model", bpe.bos)
-            torch.save(model.state_dict(), f"{out}/model.pt")
-    print(json.dumps({"train_seconds": round(time.time() - start)}))
+    if os.path.exists(f"{out}/dense.pt"):
+        model.load_state_dict(torch.load(f"{out}/dense.pt"))
+    else:
+        stage(model, bpe, first, random.Random(SEED + 1), out, "dense", STEPS, LR, None)
+    stage(model, bpe, first, random.Random(SEED + 2), out, "sparse", SPARSE_STEPS, SPARSE_LR, PENALTY)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else STEPS)
+    main(sys.argv[1])

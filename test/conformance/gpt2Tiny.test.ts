@@ -63,51 +63,62 @@ describe('dictionaries agree with SAELens on the model', () => {
   });
 });
 
-describe.each(reference.dfa.map((d) => [`blocks.${d.layer}.attn.hook_z/${d.feature}@${d.pos}`, d] as const))('DFA of %s', (_, want) => {
-  const site = `blocks.${want.layer}.attn.hook_z`;
+describe.each(reference.dfa.map((d) => [`blocks.${d.layer}.attn.hook_z/${d.feature}@${d.pos}`, d] as const))(
+  'DFA of %s',
+  (_, want) => {
+    const site = `blocks.${want.layer}.attn.hook_z`;
 
-  test('by source, by head, head × source, constant', async () => {
-    const got = await dfaJson(run, site, want.feature, want.pos);
-    expectClose([got.activation, got.preActivation, got.constant], [want.act, want.pre_act, want.bias], 'scalars');
-    expectClose(got.bySource, want.by_source, 'bySource');
-    expectClose(got.byHead, want.by_head, 'byHead');
-    expectClose(got.byHeadAndSource.flatMap((r) => [...r]), want.by_head_source.flat(), 'byHeadAndSource');
-  });
+    test('by source, by head, head × source, constant', async () => {
+      const got = await dfaJson(run, site, want.feature, want.pos);
+      expectClose([got.activation, got.preActivation, got.constant], [want.act, want.pre_act, want.bias], 'scalars');
+      expectClose(got.bySource, want.by_source, 'bySource');
+      expectClose(got.byHead, want.by_head, 'byHead');
+      expectClose(
+        got.byHeadAndSource.flatMap((r) => [...r]),
+        want.by_head_source.flat(),
+        'byHeadAndSource',
+      );
+    });
 
-  test('the hop into the stream at the strongest source, residual view', async () => {
-    const id = `${site}/${want.feature}@${want.pos}~s${want.src}`;
-    const path = await findPath(run, { type: 'feature', site, feature: want.feature, position: want.pos }, id);
-    const e = await expand(run, path[1], { view: 'residual', by: 'source' });
-    const children = e?.children ?? [];
-    expect(e?.view).toBe('residual');
-    for (const [f, a, c] of want.resid_sae.top) {
-      const n = children.find((x) => x.feature === f);
-      expectClose([n?.activation ?? NaN, n?.contribution ?? NaN], [a, c], `residual feature ${f}`);
-    }
-    const sum = children.filter((c) => c.feature !== undefined).reduce((s, c) => s + c.contribution, 0);
-    const one = (kind: string): number => children.find((c) => c.kind === kind)?.contribution ?? NaN;
-    expectClose([sum, one('bias'), one('error')], [want.resid_sae.all, want.resid_sae.b_dec, want.resid_sae.error], 'sums');
-  });
+    test('the hop into the stream at the strongest source, residual view', async () => {
+      const id = `${site}/${want.feature}@${want.pos}~s${want.src}`;
+      const path = await findPath(run, { type: 'feature', site, feature: want.feature, position: want.pos }, id);
+      const e = await expand(run, path[1], { view: 'residual', by: 'source' });
+      const children = e?.children ?? [];
+      expect(e?.view).toBe('residual');
+      for (const [f, a, c] of want.resid_sae.top) {
+        const n = children.find((x) => x.feature === f);
+        expectClose([n?.activation ?? NaN, n?.contribution ?? NaN], [a, c], `residual feature ${f}`);
+      }
+      const sum = children.filter((c) => c.feature !== undefined).reduce((s, c) => s + c.contribution, 0);
+      const one = (kind: string): number => children.find((c) => c.kind === kind)?.contribution ?? NaN;
+      expectClose(
+        [sum, one('bias'), one('error')],
+        [want.resid_sae.all, want.resid_sae.b_dec, want.resid_sae.error],
+        'sums',
+      );
+    });
 
-  test('the same hop by components', async () => {
-    const id = `${site}/${want.feature}@${want.pos}~s${want.src}`;
-    const path = await findPath(run, { type: 'feature', site, feature: want.feature, position: want.pos }, id);
-    const children = (await expand(run, path[1], { view: 'component', by: 'source' }))?.children ?? [];
-    const sum = (keep: (c: (typeof children)[number]) => boolean): number =>
-      children.filter(keep).reduce((s, c) => s + c.contribution, 0);
-    expectClose([sum((c) => c.kind === 'token-embedding')], [want.components.embed], 'embed');
-    expectClose([sum((c) => c.kind === 'position-embedding')], [want.components.pos_embed], 'pos_embed');
-    for (let l = 0; l < want.layer; l++) {
-      const at = (c: (typeof children)[number]): boolean => c.layer === l && c.kind !== 'mlp';
-      expectClose([sum(at)], [want.components.attn_out[l]], `attn_out[${l}]`);
-      expectClose([sum((c) => c.layer === l && c.kind === 'mlp')], [want.components.mlp_out[l]], `mlp_out[${l}]`);
-      const w = want.attn_sae[l];
-      expectClose([sum((c) => at(c) && c.name === 'b_dec')], [w.b_dec], 'b_dec');
-      expectClose([sum((c) => at(c) && c.kind === 'error')], [w.error], 'error');
-      expectClose([sum((c) => at(c) && c.name === 'b_O')], [w.b_O], 'b_O');
-    }
-  });
-});
+    test('the same hop by components', async () => {
+      const id = `${site}/${want.feature}@${want.pos}~s${want.src}`;
+      const path = await findPath(run, { type: 'feature', site, feature: want.feature, position: want.pos }, id);
+      const children = (await expand(run, path[1], { view: 'component', by: 'source' }))?.children ?? [];
+      const sum = (keep: (c: (typeof children)[number]) => boolean): number =>
+        children.filter(keep).reduce((s, c) => s + c.contribution, 0);
+      expectClose([sum((c) => c.kind === 'token-embedding')], [want.components.embed], 'embed');
+      expectClose([sum((c) => c.kind === 'position-embedding')], [want.components.pos_embed], 'pos_embed');
+      for (let l = 0; l < want.layer; l++) {
+        const at = (c: (typeof children)[number]): boolean => c.layer === l && c.kind !== 'mlp';
+        expectClose([sum(at)], [want.components.attn_out[l]], `attn_out[${l}]`);
+        expectClose([sum((c) => c.layer === l && c.kind === 'mlp')], [want.components.mlp_out[l]], `mlp_out[${l}]`);
+        const w = want.attn_sae[l];
+        expectClose([sum((c) => at(c) && c.name === 'b_dec')], [w.b_dec], 'b_dec');
+        expectClose([sum((c) => at(c) && c.kind === 'error')], [w.error], 'error');
+        expectClose([sum((c) => at(c) && c.name === 'b_O')], [w.b_O], 'b_O');
+      }
+    });
+  },
+);
 
 describe('direct logit attribution of the top token', () => {
   const want = reference.dla;
@@ -161,7 +172,11 @@ describe('splices and ablations agree with SAELens', () => {
   test.each(Object.keys(reference.ablate))('ablate a feature of %s', async (site) => {
     const { feature, last_pos, all_pos } = reference.ablate[site];
     const zero = { site, feature, change: () => 0 };
-    expectRows(await spliced({ interventions: [{ ...zero, position: tokens.length - 1 }] }), last_pos.logits, 'last position');
+    expectRows(
+      await spliced({ interventions: [{ ...zero, position: tokens.length - 1 }] }),
+      last_pos.logits,
+      'last position',
+    );
     expectRows(await spliced({ interventions: [zero] }), all_pos.logits, 'all positions');
   });
 });

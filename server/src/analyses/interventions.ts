@@ -51,7 +51,12 @@ function changes(acts: FeatureActs, interventions: FeatureIntervention[]): Chang
 }
 
 /** base [S, d_out] plus Σ delta · what the feature writes per unit of activation. */
-async function withChanges(d: Dictionary, base: Float32Array, acts: FeatureActs, list: Change[]): Promise<Float32Array> {
+async function withChanges(
+  d: Dictionary,
+  base: Float32Array,
+  acts: FeatureActs,
+  list: Change[],
+): Promise<Float32Array> {
   const out = base.slice();
   const { d_out } = d.config;
   const rows = await d.writes(
@@ -110,4 +115,3 @@ export function spliceHooks(engine: Engine, plan: SplicePlan, promptLength: numb
 export function runSpliced(engine: Engine, run: PromptRun, plan: SplicePlan, signal?: AbortSignal): Promise<Trace> {
   return engine.model.runWithHooks(run.trace, spliceHooks(engine, plan, run.trace.tokens.length), { signal });
 }
-

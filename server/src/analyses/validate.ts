@@ -36,7 +36,8 @@ function minusRow(x: Float32Array, u: ArrayLike<number>, position: number): Floa
 }
 
 /** Constants of the reader itself: nothing writes them, so removing one takes it off the value at every level. */
-const isReaderConstant = (n: TreeNode): boolean => n.kind === 'bias' && ['c_f', 'b_U', 'value-bias'].includes(n.name ?? '');
+const isReaderConstant = (n: TreeNode): boolean =>
+  n.kind === 'bias' && ['c_f', 'b_U', 'value-bias'].includes(n.name ?? '');
 
 /** Checks one edge of a tree against the model. Reads activations and runs graphs; uses no attribution but the prediction. */
 class EdgeCheck {
@@ -66,7 +67,13 @@ class EdgeCheck {
     return opening;
   }
 
-  private dfaAt(o: AttentionOpening, source: number, head: number | undefined, v: Float32Array, pattern: Float32Array): number {
+  private dfaAt(
+    o: AttentionOpening,
+    source: number,
+    head: number | undefined,
+    v: Float32Array,
+    pattern: Float32Array,
+  ): number {
     const { n_heads, d_head } = this.engine.model.config;
     const S = this.run.trace.tokens.length;
     let sum = 0;
@@ -91,7 +98,10 @@ class EdgeCheck {
     const position = n.position ?? 0;
     if (n.tokenIds && (n.kind === 'logit' || n.kind === 'logit-difference')) {
       const scale = frozen ? Float32Array.of((await this.run.logitsAt(position)).scale) : undefined;
-      const { logits } = await this.engine.model.unembed(trace.resid_post.slice(position * this.d, (position + 1) * this.d), scale);
+      const { logits } = await this.engine.model.unembed(
+        trace.resid_post.slice(position * this.d, (position + 1) * this.d),
+        scale,
+      );
       return n.tokenIds.length > 1 ? logits[n.tokenIds[0]] - logits[n.tokenIds[1]] : logits[n.tokenIds[0]];
     }
     if (n.feature !== undefined) {
@@ -111,12 +121,19 @@ class EdgeCheck {
     const n = this.edge;
     const position = n.position ?? 0;
     const at = (x: Float32Array): Float32Array => x.slice(position * this.d, (position + 1) * this.d);
-    const plain = (hook: string, v: Float32Array): { hook: string; own: Float32Array; stream: Float32Array } => ({ hook, own: v, stream: v });
+    const plain = (hook: string, v: Float32Array): { hook: string; own: Float32Array; stream: Float32Array } => ({
+      hook,
+      own: v,
+      stream: v,
+    });
     if (n.kind === 'token-embedding') return plain('hook_embed', this.run.embedding(position));
     if (n.kind === 'position-embedding') return plain('hook_embed', this.run.positionEmbedding(position));
-    if (n.kind === 'attn') return plain(`blocks.${n.layer}.hook_attn_out`, at(this.run.trace.layers[n.layer ?? 0].attn_out));
-    if (n.kind === 'mlp') return plain(`blocks.${n.layer}.hook_mlp_out`, at(this.run.trace.layers[n.layer ?? 0].mlp_out));
-    if (n.name === 'b_O') return plain(`blocks.${n.layer}.hook_attn_out`, Float32Array.from(this.run.constants(n.layer ?? 0).b_O));
+    if (n.kind === 'attn')
+      return plain(`blocks.${n.layer}.hook_attn_out`, at(this.run.trace.layers[n.layer ?? 0].attn_out));
+    if (n.kind === 'mlp')
+      return plain(`blocks.${n.layer}.hook_mlp_out`, at(this.run.trace.layers[n.layer ?? 0].mlp_out));
+    if (n.name === 'b_O')
+      return plain(`blocks.${n.layer}.hook_attn_out`, Float32Array.from(this.run.constants(n.layer ?? 0).b_O));
     const d = this.engine.dictionary(n.site ?? '');
     const w = await this.run.writes(d.site, position);
     const acts = await this.run.acts(d.site);
@@ -125,7 +142,12 @@ class EdgeCheck {
     if (n.feature !== undefined) {
       const i = w.features.indexOf(n.feature);
       stream = w.rows.slice(i * this.d, (i + 1) * this.d);
-      own = await d.writes(Int32Array.of(n.feature), w.activations.slice(i, i + 1), Int32Array.of(position), acts.norms);
+      own = await d.writes(
+        Int32Array.of(n.feature),
+        w.activations.slice(i, i + 1),
+        Int32Array.of(position),
+        acts.norms,
+      );
     } else if (n.kind === 'bias') {
       stream = w.bias;
       own = Float32Array.from(d.biasWrite(acts.norms[position]));
@@ -154,11 +176,18 @@ class EdgeCheck {
     if (n.kind === 'transcoder-feature') {
       const layer = n.layer ?? 0;
       const x = await model.frozenNormalized(layer, minusRow(trace.layers[layer].resid_mid, u, p), trace);
-      return this.engine.dictionary(n.site ?? '').preActivation(n.feature ?? 0, x, p * this.d, this.norm(n, trace, true));
+      return this.engine
+        .dictionary(n.site ?? '')
+        .preActivation(n.feature ?? 0, x, p * this.d, this.norm(n, trace, true));
     }
     if (n.kind === 'residual-feature') {
       const d = this.engine.dictionary(n.site ?? '');
-      return d.preActivation(n.feature ?? 0, minusRow(siteInput(trace, d), u, p), p * this.d, this.norm(n, trace, true));
+      return d.preActivation(
+        n.feature ?? 0,
+        minusRow(siteInput(trace, d), u, p),
+        p * this.d,
+        this.norm(n, trace, true),
+      );
     }
     return this.measure({ ...trace, resid_post: minusRow(trace.resid_post, u, p) }, true);
   }
@@ -171,7 +200,8 @@ class EdgeCheck {
     const S = trace.tokens.length;
     const pattern = trace.layers[o.layer].pattern.slice();
     for (let h = 0; h < n_heads; h++) {
-      if (this.edge.head === undefined || this.edge.head === h) pattern[(h * S + o.position) * S + (this.edge.position ?? 0)] = 0;
+      if (this.edge.head === undefined || this.edge.head === h)
+        pattern[(h * S + o.position) * S + (this.edge.position ?? 0)] = 0;
     }
     const { z } = await model.frozenAttention(o.layer, trace, { pattern });
     const layers = trace.layers.slice();
@@ -188,8 +218,7 @@ class EdgeCheck {
       return { ...result, direct: c, frozen: c, free: c };
     }
     if (opening.type === 'attention') {
-      const after =
-        this.edge.kind === 'bias' ? before - this.edge.contribution : await this.withoutSource(opening);
+      const after = this.edge.kind === 'bias' ? before - this.edge.contribution : await this.withoutSource(opening);
       const c = change(before, after);
       return { ...result, direct: c, frozen: c, free: c };
     }
@@ -215,6 +244,7 @@ class EdgeCheck {
  */
 export async function validateEdge(engine: Engine, run: PromptRun, root: RootSpec, edge: string): Promise<Validation> {
   const path = await findPath(run, root, edge);
-  if (path.length < 2) throw new UsageError(`${edge} is the root: an edge is named by the id of its upper end, a node below the root`);
+  if (path.length < 2)
+    throw new UsageError(`${edge} is the root: an edge is named by the id of its upper end, a node below the root`);
   return new EdgeCheck(engine, run, path).check();
 }

@@ -55,7 +55,15 @@ function attentionChildren(state: PromptState, o: Extract<Opening, { type: 'atte
   } else {
     grid.forEach((r, head) =>
       r.forEach((contribution, s) => {
-        children.push({ key: `h${head}s${s}`, kind: 'head-source', layer, head, position: s, contribution, open: open(s, head) });
+        children.push({
+          key: `h${head}s${s}`,
+          kind: 'head-source',
+          layer,
+          head,
+          position: s,
+          contribution,
+          open: open(s, head),
+        });
       }),
     );
   }
@@ -113,14 +121,12 @@ export async function expand(state: PromptState, node: TreeNode, options: Expand
   }
   const remainder = node.value - sum;
   if (!(Math.abs(remainder) <= REMAINDER_LIMIT * scale)) throw new RemainderError(node.id, remainder, scale);
-  const nodes = children.map(
-    ({ key, ...c }): TreeNode => ({
-      ...c,
-      id: `${node.id}~${key}`,
-      value: c.value ?? c.contribution,
-      share: scale === 0 ? 0 : c.contribution / scale,
-    }),
-  );
+  const nodes = children.map(({ key, ...c }): TreeNode => ({
+    ...c,
+    id: `${node.id}~${key}`,
+    value: c.value ?? c.contribution,
+    share: scale === 0 ? 0 : c.contribution / scale,
+  }));
   return { children: nodes.sort(strongestFirst), remainder, view };
 }
 

@@ -6,3 +6,5 @@ export { featureKind, makeRoot, preActivation, rootId, type RootSpec } from './r
 export { attentionSite, decomposeStream, dictionaryOn, residPre, type Term, transcoderSite } from './streams';
 export { buildTree, findPath, type NodeJson, nodeJson, type TreeOptions } from './tree';
 export type { By, NodeKind, Opening, PromptState, SiteWrites, StreamPoint, TreeNode, View } from './types';
+export { type AttributionGraph, buildGraph, type GraphEdge, type GraphNode, type GraphOptions } from './graph';
+export { graphScores, type PrunedGraph, pruneGraph, type Scores } from './prune';

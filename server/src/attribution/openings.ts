@@ -14,7 +14,12 @@ function centred(v: Float64Array): Float64Array {
  * How a feature's pre-activation opens: along its encoder column, with the site's normalisation and LayerNorm scale frozen.
  * Reference attention-saes §7.2.
  */
-export async function openFeature(state: PromptState, site: string, feature: number, position: number): Promise<Opening> {
+export async function openFeature(
+  state: PromptState,
+  site: string,
+  feature: number,
+  position: number,
+): Promise<Opening> {
   const dictionary = state.dictionary(site);
   if (!dictionary) throw new UsageError(`no dictionary is loaded on ${site}`);
   const acts = await state.acts(site);

@@ -49,7 +49,12 @@ export async function preActivation(
   const acts = await state.acts(site);
   const activation = activationAt(acts, position, feature);
   if (activation > 0) return { activation, preActivation: activation };
-  const p = dictionary.preActivation(feature, state.siteInput(site), position * dictionary.config.d_in, acts.norms[position]);
+  const p = dictionary.preActivation(
+    feature,
+    state.siteInput(site),
+    position * dictionary.config.d_in,
+    acts.norms[position],
+  );
   return { activation: 0, preActivation: p };
 }
 

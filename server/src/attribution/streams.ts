@@ -31,7 +31,13 @@ export function dictionaryOn(state: PromptState, point: StreamPoint): string | u
   return point.sites.find((s) => state.dictionary(s)?.kind === 'residual');
 }
 
-async function siteTerms(state: PromptState, site: string, kind: NodeKind, position: number, g: Float64Array): Promise<Term[]> {
+async function siteTerms(
+  state: PromptState,
+  site: string,
+  kind: NodeKind,
+  position: number,
+  g: Float64Array,
+): Promise<Term[]> {
   const dictionary = state.dictionary(site);
   if (!dictionary) throw new Error(`no dictionary on ${site}`);
   const { layer } = dictionary;
@@ -59,7 +65,12 @@ async function siteTerms(state: PromptState, site: string, kind: NodeKind, posit
 export const attentionSite = (layer: number): string => `blocks.${layer}.attn.hook_z`;
 export const transcoderSite = (layer: number): string => `blocks.${layer}.ln2.hook_normalized`;
 
-async function componentTerms(state: PromptState, point: StreamPoint, position: number, g: Float64Array): Promise<Term[]> {
+async function componentTerms(
+  state: PromptState,
+  point: StreamPoint,
+  position: number,
+  g: Float64Array,
+): Promise<Term[]> {
   const d = g.length;
   const terms: Term[] = [
     { key: 'embed', kind: 'token-embedding', contribution: dot(g, state.embedding(position)) },
@@ -68,15 +79,31 @@ async function componentTerms(state: PromptState, point: StreamPoint, position: 
   for (let l = 0; l < point.attn; l++) {
     if (state.dictionary(attentionSite(l))) {
       terms.push(...(await siteTerms(state, attentionSite(l), 'attention-feature', position, g)));
-      terms.push({ key: `b_O:${l}`, kind: 'bias', name: 'b_O', layer: l, contribution: dot(g, state.constants(l).b_O) });
+      terms.push({
+        key: `b_O:${l}`,
+        kind: 'bias',
+        name: 'b_O',
+        layer: l,
+        contribution: dot(g, state.constants(l).b_O),
+      });
     } else {
-      terms.push({ key: `attn:${l}`, kind: 'attn', layer: l, contribution: dot(g, state.trace.layers[l].attn_out, d, 0, position * d) });
+      terms.push({
+        key: `attn:${l}`,
+        kind: 'attn',
+        layer: l,
+        contribution: dot(g, state.trace.layers[l].attn_out, d, 0, position * d),
+      });
     }
     if (l >= point.mlp) continue;
     if (state.dictionary(transcoderSite(l))) {
       terms.push(...(await siteTerms(state, transcoderSite(l), 'transcoder-feature', position, g)));
     } else {
-      terms.push({ key: `mlp:${l}`, kind: 'mlp', layer: l, contribution: dot(g, state.trace.layers[l].mlp_out, d, 0, position * d) });
+      terms.push({
+        key: `mlp:${l}`,
+        kind: 'mlp',
+        layer: l,
+        contribution: dot(g, state.trace.layers[l].mlp_out, d, 0, position * d),
+      });
     }
   }
   return terms;

@@ -87,7 +87,8 @@ async function findChild(state: PromptState, node: TreeNode, id: string): Promis
  */
 export async function findPath(state: PromptState, spec: RootSpec, id: string): Promise<TreeNode[]> {
   const root = await makeRoot(state, spec);
-  if (id !== root.id && !id.startsWith(`${root.id}~`)) throw new UsageError(`node ${id} is not in the tree of ${root.id}`);
+  if (id !== root.id && !id.startsWith(`${root.id}~`))
+    throw new UsageError(`node ${id} is not in the tree of ${root.id}`);
   const path = [root];
   let at = root.id;
   for (const step of id.slice(root.id.length).split('~').slice(1)) {

@@ -8,7 +8,9 @@ process.on('SIGINT', () => {
   if (controller.signal.aborted) process.exit(EXIT_CODES.interrupted);
   controller.abort();
 });
-process.stdout.on('error', (e: NodeJS.ErrnoException) => process.exit(e.code === 'EPIPE' ? EXIT_CODES.done : EXIT_CODES.runtime));
+process.stdout.on('error', (e: NodeJS.ErrnoException) =>
+  process.exit(e.code === 'EPIPE' ? EXIT_CODES.done : EXIT_CODES.runtime),
+);
 
 void main(process.argv.slice(2), { home: join(__dirname, '..'), signal: controller.signal }).then((code) => {
   process.exitCode = code;

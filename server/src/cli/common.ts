@@ -32,7 +32,11 @@ const collect = (value: string, all: string[]): string[] => [...all, value];
 /** Adds `--provider` and `--json`. */
 export function withOutput(c: Command): Command {
   return c
-    .addOption(new Option('--provider <name>', 'where the model runs').choices(['auto', 'cpu', 'webgpu', 'cuda']).default('auto'))
+    .addOption(
+      new Option('--provider <name>', 'where the model runs')
+        .choices(['auto', 'cpu', 'webgpu', 'cuda'])
+        .default('auto'),
+    )
     .option('--json', 'print one JSON document on standard output');
 }
 
@@ -43,7 +47,9 @@ export function withModel(c: Command): Command {
       .requiredOption('--model <dir>', 'Hugging Face GPT-2 folder, or "demo"')
       .option('--sae <path>', 'dictionary folder, or a folder of them (repeatable)', collect, [])
       .addOption(
-        new Option('--contract <which>', 'model processing that the dictionaries expect').choices(['auto', 'default', 'none']).default('auto'),
+        new Option('--contract <which>', 'model processing that the dictionaries expect')
+          .choices(['auto', 'default', 'none'])
+          .default('auto'),
       ),
   );
 }
@@ -66,17 +72,27 @@ export function resolveModel(home: string, model: string, sae: string[]): { mode
 
 /** Opens the engine that the options describe. */
 export function openEngine(context: Context, o: Omit<CommonOptions, 'prompt' | 'tokens' | 'bos'>): Promise<Engine> {
-  return Engine.open({ ...resolveModel(context.home, o.model, o.sae), contract: o.contract, provider: o.provider, notice });
+  return Engine.open({
+    ...resolveModel(context.home, o.model, o.sae),
+    contract: o.contract,
+    provider: o.provider,
+    notice,
+  });
 }
 
 /** Token ids that the options describe. Throws UsageError unless exactly one of --prompt and --tokens is given. */
 export function promptTokens(engine: Engine, o: CommonOptions): number[] {
-  if ((o.prompt === undefined) === (o.tokens === undefined)) throw new UsageError('give the prompt either as --prompt TEXT or as --tokens 1,2,3');
+  if ((o.prompt === undefined) === (o.tokens === undefined))
+    throw new UsageError('give the prompt either as --prompt TEXT or as --tokens 1,2,3');
   return o.tokens !== undefined ? tokenList(o.tokens) : engine.prompt(o.prompt ?? '', o.bos).tokens;
 }
 
 /** Opens the engine, runs the prompt, hands both to `use`, and closes. */
-export async function withRun<T>(context: Context, o: CommonOptions, use: (engine: Engine, run: PromptRun) => Promise<T>): Promise<T> {
+export async function withRun<T>(
+  context: Context,
+  o: CommonOptions,
+  use: (engine: Engine, run: PromptRun) => Promise<T>,
+): Promise<T> {
   const engine = await openEngine(context, o);
   try {
     return await use(engine, await engine.run(promptTokens(engine, o), undefined, context.signal));

@@ -5,6 +5,7 @@ import { type Context } from './common';
 import { addActivations } from './commands/activations';
 import { addDfa } from './commands/dfa';
 import { addEncode } from './commands/encode';
+import { addGraph } from './commands/graph';
 import { addRun } from './commands/run';
 import { addTree } from './commands/tree';
 import { addValidate } from './commands/validate';
@@ -17,7 +18,9 @@ function report(e: unknown): number {
     notice(`attention-circuits: ${e.message}`);
     return e.code;
   }
-  notice(`attention-circuits: internal error: ${e instanceof Error ? (process.env.ATTENTION_CIRCUITS_DEBUG ? e.stack : e.message) : String(e)}`);
+  notice(
+    `attention-circuits: internal error: ${e instanceof Error ? (process.env.ATTENTION_CIRCUITS_DEBUG ? e.stack : e.message) : String(e)}`,
+  );
   return 1;
 }
 
@@ -27,7 +30,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     .description('Recursive direct feature attribution for attention-output SAEs: sums that add up.')
     .exitOverride()
     .configureHelp({ helpWidth: 110 });
-  for (const add of [addActivations, addDfa, addTree, addRun, addEncode, addValidate]) add(program, context);
+  for (const add of [addActivations, addDfa, addTree, addGraph, addRun, addEncode, addValidate]) add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);
   try {
     await program.parseAsync(args, { from: 'user' });

@@ -15,7 +15,8 @@ export function wholeNumber(option: string, text: string, min = 0): number {
 /** A finite number from an option's text. Throws UsageError. */
 export function realNumber(option: string, text: string): number {
   const n = Number(text);
-  if (text.trim() === '' || !Number.isFinite(n)) throw new UsageError(`${option}: expected a number, got ${JSON.stringify(text)}`);
+  if (text.trim() === '' || !Number.isFinite(n))
+    throw new UsageError(`${option}: expected a number, got ${JSON.stringify(text)}`);
   return n;
 }
 
@@ -27,7 +28,8 @@ export function tokenList(text: string): number[] {
 /** `SITE/INDEX` taken apart. Throws UsageError. */
 export function siteFeature(option: string, text: string): { site: string; feature: number } {
   const slash = text.lastIndexOf('/');
-  if (slash <= 0) throw new UsageError(`${option}: expected SITE/INDEX such as blocks.3.attn.hook_z/15, got ${JSON.stringify(text)}`);
+  if (slash <= 0)
+    throw new UsageError(`${option}: expected SITE/INDEX such as blocks.3.attn.hook_z/15, got ${JSON.stringify(text)}`);
   return { site: text.slice(0, slash), feature: wholeNumber(option, text.slice(slash + 1)) };
 }
 
@@ -36,7 +38,8 @@ function token(engine: Engine, root: string, text: string): { id: number; rest: 
   const quoted = /^"(?:[^"\\]|\\.)*"/.exec(text)?.[0];
   if (quoted === undefined) {
     const digits = /^\d+/.exec(text)?.[0];
-    if (digits === undefined) throw new UsageError(`--root ${root}: expected a token, as a JSON string or an id, at ${JSON.stringify(text)}`);
+    if (digits === undefined)
+      throw new UsageError(`--root ${root}: expected a token, as a JSON string or an id, at ${JSON.stringify(text)}`);
     return { id: Number(digits), rest: text.slice(digits.length) };
   }
   let value: unknown;
@@ -54,8 +57,15 @@ export function parseRoot(engine: Engine, text: string): RootSpec {
   const logit = /^(logit|logitdiff):/.exec(text);
   if (!logit) {
     const at = text.lastIndexOf('@');
-    if (at < 0) throw new UsageError(`--root: expected SITE/INDEX@P, logit:TOKEN@P or logitdiff:TOKEN|TOKEN@P, got ${JSON.stringify(text)}`);
-    return { type: 'feature', ...siteFeature('--root', text.slice(0, at)), position: wholeNumber('--root position', text.slice(at + 1)) };
+    if (at < 0)
+      throw new UsageError(
+        `--root: expected SITE/INDEX@P, logit:TOKEN@P or logitdiff:TOKEN|TOKEN@P, got ${JSON.stringify(text)}`,
+      );
+    return {
+      type: 'feature',
+      ...siteFeature('--root', text.slice(0, at)),
+      position: wholeNumber('--root position', text.slice(at + 1)),
+    };
   }
   const first = token(engine, text, text.slice(logit[0].length));
   const tokens = [first.id];
@@ -81,7 +91,9 @@ export function parseIntervention(option: '--ablate' | '--pin' | '--scale', text
     return { ...target, position, change: () => 0 };
   }
   if (position === undefined || value === undefined) {
-    throw new UsageError(`${option}: expected SITE/INDEX@POSITION=${option === '--pin' ? 'VALUE' : 'FACTOR'}, got ${JSON.stringify(text)}`);
+    throw new UsageError(
+      `${option}: expected SITE/INDEX@POSITION=${option === '--pin' ? 'VALUE' : 'FACTOR'}, got ${JSON.stringify(text)}`,
+    );
   }
   const n = realNumber(option, value);
   return { ...target, position, change: option === '--pin' ? () => n : (a) => a * n };
@@ -93,17 +105,27 @@ export function readRows(path: string, columns: number): Float32Array {
   try {
     value = JSON.parse(readFileSync(path, 'utf8'));
   } catch (e) {
-    throw new InputFileError(path, (e as NodeJS.ErrnoException).code === 'ENOENT' ? 'the file does not exist' : `not valid JSON (${(e as Error).message})`);
+    throw new InputFileError(
+      path,
+      (e as NodeJS.ErrnoException).code === 'ENOENT'
+        ? 'the file does not exist'
+        : `not valid JSON (${(e as Error).message})`,
+    );
   }
   const rows = (value as { x?: unknown } | null)?.x;
-  if (!Array.isArray(rows) || rows.length === 0) throw new InputFileError(path, 'expected {"x": [[…], …]} with at least one row');
+  if (!Array.isArray(rows) || rows.length === 0)
+    throw new InputFileError(path, 'expected {"x": [[…], …]} with at least one row');
   const out = new Float32Array(rows.length * columns);
   rows.forEach((r: unknown, i) => {
     if (!Array.isArray(r) || r.length !== columns) {
-      throw new InputFileError(path, `row ${i} of "x": expected ${columns} numbers, found ${Array.isArray(r) ? r.length : typeof r}`);
+      throw new InputFileError(
+        path,
+        `row ${i} of "x": expected ${columns} numbers, found ${Array.isArray(r) ? r.length : typeof r}`,
+      );
     }
     r.forEach((v: unknown, j) => {
-      if (typeof v !== 'number' || !Number.isFinite(v)) throw new InputFileError(path, `row ${i} of "x": element ${j} is not a finite number`);
+      if (typeof v !== 'number' || !Number.isFinite(v))
+        throw new InputFileError(path, `row ${i} of "x": element ${j} is not a finite number`);
       out[i * columns + j] = v;
     });
   });

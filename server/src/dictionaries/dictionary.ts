@@ -22,7 +22,9 @@ function siteOf(path: string, c: DictionaryConfig): { kind: DictionaryKind; laye
     if (hook === 'ln2.hook_normalized') {
       const out = c.hook_name_out ?? `blocks.${layer}.hook_mlp_out`;
       if (out !== `blocks.${layer}.hook_mlp_out`) {
-        throw new UnsupportedError(`${path}: a transcoder from ${c.hook_name} to ${out} is not supported (to blocks.${layer}.hook_mlp_out is)`);
+        throw new UnsupportedError(
+          `${path}: a transcoder from ${c.hook_name} to ${out} is not supported (to blocks.${layer}.hook_mlp_out is)`,
+        );
       }
       return { kind: 'transcoder', layer };
     }
@@ -93,7 +95,8 @@ export class Dictionary {
         const value = floats(out, 'topValue');
         const index = ints(out, 'topIndex');
         const k = value.length / n;
-        for (let i = 0; i < value.length; i++) if (value[i] > 0) rows[start + Math.floor(i / k)].push([index[i], value[i]]);
+        for (let i = 0; i < value.length; i++)
+          if (value[i] > 0) rows[start + Math.floor(i / k)].push([index[i], value[i]]);
       } else {
         const out = await session.run(feeds, ['value', 'where']);
         const value = floats(out, 'value');
@@ -108,7 +111,12 @@ export class Dictionary {
    * What features add to the output, one row each: activation · decoder row, with the row's normalisation. `position[i]` is the row
    * of `norms` that entry i belongs to. Returns [n, d_out].
    */
-  async writes(features: Int32Array, activations: Float32Array, positions: Int32Array, norms: RowNorm[]): Promise<Float32Array> {
+  async writes(
+    features: Int32Array,
+    activations: Float32Array,
+    positions: Int32Array,
+    norms: RowNorm[],
+  ): Promise<Float32Array> {
     const { d_out } = this.config;
     const out = new Float32Array(features.length * d_out);
     const session = await this.runtime.cpuSession(this.cached.dir, 'rows', () => rowsGraph(this.cached, 'W_dec'));

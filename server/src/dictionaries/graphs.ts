@@ -30,8 +30,10 @@ export function encoderGraph(c: DictionaryConfig, w: CachedWeights): Uint8Array 
   }
   const zero = g.floats([0], []);
   let active = g.op('Greater', [pre, zero]);
-  if (c.architecture === 'jumprelu') active = g.op('And', [active, g.op('Greater', [pre, external(g, w, 'threshold')])]);
-  if (c.architecture === 'gated') active = g.op('And', [active, g.op('Greater', [g.op('Add', [product, external(g, w, 'gate')]), zero])]);
+  if (c.architecture === 'jumprelu')
+    active = g.op('And', [active, g.op('Greater', [pre, external(g, w, 'threshold')])]);
+  if (c.architecture === 'gated')
+    active = g.op('And', [active, g.op('Greater', [g.op('Add', [product, external(g, w, 'gate')]), zero])]);
   const where = g.op('NonZero', [active]);
   g.op('GatherND', [pre, g.op('Transpose', [where], { perm: [1, 0] })], {}, 'value');
   g.op('Cast', [where], { to: 6 }, 'where');

@@ -28,7 +28,8 @@ export function importDictionary(folder: DictionaryFolder, onImport?: (path: str
         const block = new Float32Array(n * d_in);
         for (let i = 0; i < d_in; i++) {
           for (let f = 0, o = i * d_sae + start; f < n; f++) block[f * d_in + i] = W_enc[o + f];
-          if (c.apply_b_dec_to_input) for (let f = 0, o = i * d_sae + start; f < n; f++) inputBias[start + f] += b_dec[i] * W_enc[o + f];
+          if (c.apply_b_dec_to_input)
+            for (let f = 0, o = i * d_sae + start; f < n; f++) inputBias[start + f] += b_dec[i] * W_enc[o + f];
         }
         w.append(block);
       }
@@ -41,12 +42,20 @@ export function importDictionary(folder: DictionaryFolder, onImport?: (path: str
         rowScale = weights.read('r_mag').map(Math.exp);
         offset = weights.read('b_mag');
         const gate = weights.read('b_gate');
-        w.put('gate', [d_sae], gate.map((b, f) => b - inputBias[f]));
+        w.put(
+          'gate',
+          [d_sae],
+          gate.map((b, f) => b - inputBias[f]),
+        );
       } else {
         offset = weights.read('b_enc');
         if (c.architecture === 'topk' && c.rescale_acts_by_decoder_norm) {
           rowScale = Float32Array.from({ length: d_sae }, (_, f) => norm(W_dec, d_out, f * d_out));
-          w.put('decScale', [d_sae], rowScale.map((n) => 1 / n));
+          w.put(
+            'decScale',
+            [d_sae],
+            rowScale.map((n) => 1 / n),
+          );
         }
       }
       const scale = rowScale;

@@ -1,7 +1,15 @@
 import { InputFileError, UnsupportedError, UsageError } from '../errors';
-import { Dictionary, openDictionary } from '../dictionaries';
+import { type Dictionary, openDictionary } from '../dictionaries';
 import { findDictionaryFolders } from '../formats';
-import { combineContracts, type Contract, type ContractChoice, contractOf, Gpt2, type ModelWeights, openModelWeights } from '../model';
+import {
+  combineContracts,
+  type Contract,
+  type ContractChoice,
+  contractOf,
+  Gpt2,
+  type ModelWeights,
+  openModelWeights,
+} from '../model';
 import { chooseProvider, type ProviderChoice, Runtime } from '../runtime';
 import { openTokenizer, type TextToken, type Tokenizer } from '../tokenizer';
 import { PromptRun } from './promptRun';
@@ -73,22 +81,32 @@ export class Engine {
   ): Contract {
     const decided = dictionaries.map((d) => ({ config: d.config, ...contractOf(d.config, choice) }));
     if (decided.some((d) => d.source === 'assumed')) {
-      notice("no dictionary's configuration says how its model was processed: assuming TransformerLens' default (--contract none turns it off)");
+      notice(
+        "no dictionary's configuration says how its model was processed: assuming TransformerLens' default (--contract none turns it off)",
+      );
     }
     const name = weights.config.modelName;
-    const foreign = dictionaries.find((d) => d.config.model_name && !name.includes(d.config.model_name.replace(/-small$/, '')));
-    if (foreign) notice(`${foreign.path} was trained on ${foreign.config.model_name}, the model is ${name}: matched by hook and shapes`);
+    const foreign = dictionaries.find(
+      (d) => d.config.model_name && !name.includes(d.config.model_name.replace(/-small$/, '')),
+    );
+    if (foreign)
+      notice(
+        `${foreign.path} was trained on ${foreign.config.model_name}, the model is ${name}: matched by hook and shapes`,
+      );
     return combineContracts(decided, choice);
   }
 
   /** Tokens of a text, with BOS in front unless told otherwise. Throws UnsupportedError without a tokenizer. */
   prompt(text: string, bos: boolean): Prompt {
     if (!this.tokenizer) {
-      throw new UnsupportedError(`${this.model.weights.path} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): give --tokens`);
+      throw new UnsupportedError(
+        `${this.model.weights.path} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): give --tokens`,
+      );
     }
     const encoded = this.tokenizer.encode(text);
     const bosId = this.model.config.bosTokenId;
-    if (bos && bosId === null) throw new UsageError('the model names no BOS token (config.json, bos_token_id): use --no-bos');
+    if (bos && bosId === null)
+      throw new UsageError('the model names no BOS token (config.json, bos_token_id): use --no-bos');
     const head = bos && bosId !== null ? [bosId] : [];
     return { tokens: [...head, ...encoded.map((t) => t.id)], ranges: [...head.map(() => null), ...encoded] };
   }
@@ -107,7 +125,9 @@ export class Engine {
     const d = this.dictionaries.get(site);
     if (d) return d;
     const have = [...this.dictionaries.keys()];
-    throw new UsageError(`no dictionary is loaded on ${site}; loaded: ${have.length ? have.join(', ') : 'none (give --sae)'}`);
+    throw new UsageError(
+      `no dictionary is loaded on ${site}; loaded: ${have.length ? have.join(', ') : 'none (give --sae)'}`,
+    );
   }
 
   /** Releases sessions and files. */

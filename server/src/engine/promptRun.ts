@@ -140,7 +140,10 @@ export class PromptRun implements PromptState {
     const rows = await dictionary.writes(features, activations, new Int32Array(n).fill(position), acts.norms);
     const bias = dictionary.biasWrite(acts.norms[position]);
     const skip = dictionary.skipWrite(this.siteInput(site), position * d_in);
-    const error = Float64Array.from({ length: d_out }, (_, i) => target[position * d_out + i] - bias[i] - (skip?.[i] ?? 0));
+    const error = Float64Array.from(
+      { length: d_out },
+      (_, i) => target[position * d_out + i] - bias[i] - (skip?.[i] ?? 0),
+    );
     for (let i = 0; i < n; i++) for (let j = 0; j < d_out; j++) error[j] -= rows[i * d_out + j];
     const own = { features, activations };
     const skipRow = skip && Float32Array.from(skip);

@@ -65,18 +65,21 @@ function parseConfig(path: string): Gpt2Config & { tied: boolean } {
   const refuse = (what: string): never => {
     throw new UnsupportedError(`${path}: ${what}`);
   };
-  if (c.model_type !== undefined && c.model_type !== 'gpt2') refuse(`model_type "${c.model_type}" is not supported; "gpt2" is`);
+  if (c.model_type !== undefined && c.model_type !== 'gpt2')
+    refuse(`model_type "${c.model_type}" is not supported; "gpt2" is`);
   if (c.activation_function !== 'gelu_new' && c.activation_function !== 'gelu_pytorch_tanh') {
     refuse(`activation_function "${c.activation_function}" is not supported; "gelu_new" is`);
   }
   if (!c.scale_attn_weights) refuse('scale_attn_weights false is not supported');
   if (c.scale_attn_by_inverse_layer_idx) refuse('scale_attn_by_inverse_layer_idx true is not supported');
   if (c.add_cross_attention) refuse('add_cross_attention true is not supported');
-  if (c.n_embd % c.n_head !== 0) throw new InputFileError(path, `n_embd ${c.n_embd} is not a multiple of n_head ${c.n_head}`);
+  if (c.n_embd % c.n_head !== 0)
+    throw new InputFileError(path, `n_embd ${c.n_embd} is not a multiple of n_head ${c.n_head}`);
   const n_ctx = c.n_positions ?? c.n_ctx;
   if (n_ctx === undefined) throw new InputFileError(path, '"n_positions" is missing');
   const bos = c.bos_token_id ?? null;
-  if (bos !== null && bos >= c.vocab_size) throw new InputFileError(path, `bos_token_id ${bos} is outside the vocabulary of ${c.vocab_size}`);
+  if (bos !== null && bos >= c.vocab_size)
+    throw new InputFileError(path, `bos_token_id ${bos} is outside the vocabulary of ${c.vocab_size}`);
   return {
     n_layers: c.n_layer,
     n_heads: c.n_head,
@@ -115,7 +118,10 @@ function expectShape(folder: TensorFile, name: string, shape: number[]): void {
   const t = folder.tensors.get(name);
   if (!t) throw new InputFileError(folder.path, `tensor "${name}" is missing`);
   if (t.shape.length !== shape.length || t.shape.some((s, i) => s !== shape[i])) {
-    throw new InputFileError(t.file, `tensor "${name}": expected shape [${shape.join(', ')}] from config.json, found [${t.shape.join(', ')}]`);
+    throw new InputFileError(
+      t.file,
+      `tensor "${name}": expected shape [${shape.join(', ')}] from config.json, found [${t.shape.join(', ')}]`,
+    );
   }
 }
 
@@ -126,13 +132,15 @@ function expectShape(folder: TensorFile, name: string, shape: number[]): void {
  */
 export function openGpt2Folder(path: string): Gpt2Folder {
   if (!existsSync(path)) throw new InputFileError(path, 'the model folder does not exist');
-  if (!statSync(path).isDirectory()) throw new InputFileError(path, 'expected a model folder (config.json, model.safetensors)');
+  if (!statSync(path).isDirectory())
+    throw new InputFileError(path, 'expected a model folder (config.json, model.safetensors)');
   const configPath = join(path, 'config.json');
   const { tied, ...config } = parseConfig(configPath);
   const single = join(path, 'model.safetensors');
   const index = join(path, 'model.safetensors.index.json');
   const files = existsSync(single) ? [single] : existsSync(index) ? shardFiles(index) : [];
-  if (files.length === 0) throw new InputFileError(single, 'the file does not exist (nor model.safetensors.index.json)');
+  if (files.length === 0)
+    throw new InputFileError(single, 'the file does not exist (nor model.safetensors.index.json)');
   const weights = openSafetensors(files.length === 1 ? files[0] : index, files);
   try {
     const prefix = weights.tensors.has('transformer.wte.weight') ? 'transformer.' : '';

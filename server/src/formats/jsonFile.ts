@@ -12,6 +12,7 @@ export function readJsonObject(path: string, limit = 64_000_000): Record<string,
   } catch (e) {
     throw new InputFileError(path, `not valid JSON (${(e as Error).message})`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new InputFileError(path, 'expected a JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new InputFileError(path, 'expected a JSON object');
   return value as Record<string, unknown>;
 }

@@ -117,7 +117,11 @@ function parseConfig(path: string): DictionaryConfig & { finetuned: boolean } {
   const old = isOld(raw);
   const c: Record<string, unknown> = old
     ? modernise(raw)
-    : { ...(raw.metadata as Record<string, unknown> | undefined), ...raw, normalize_activations: raw.normalize_activations ?? 'none' };
+    : {
+        ...(raw.metadata as Record<string, unknown> | undefined),
+        ...raw,
+        normalize_activations: raw.normalize_activations ?? 'none',
+      };
   const f = new Fields(path, c);
   const kind = ARCHITECTURES[String(c.architecture)];
   if (!kind || !Object.hasOwn(ARCHITECTURES, String(c.architecture))) {
@@ -126,14 +130,21 @@ function parseConfig(path: string): DictionaryConfig & { finetuned: boolean } {
     );
   }
   if (old && c.activation_fn !== 'relu' && c.activation_fn !== 'topk') {
-    throw new UnsupportedError(`${path}: activation_fn ${JSON.stringify(c.activation_fn)} is not supported (relu and topk are)`);
+    throw new UnsupportedError(
+      `${path}: activation_fn ${JSON.stringify(c.activation_fn)} is not supported (relu and topk are)`,
+    );
   }
   const hook = f.text('hook_name');
-  if (hook === null) throw new InputFileError(path, '"hook_name" is missing: which activation does the dictionary read?');
-  if (c.hook_head_index != null) throw new UnsupportedError(`${path}: hook_head_index ${JSON.stringify(c.hook_head_index)}: single-head dictionaries are not supported`);
+  if (hook === null)
+    throw new InputFileError(path, '"hook_name" is missing: which activation does the dictionary read?');
+  if (c.hook_head_index != null)
+    throw new UnsupportedError(
+      `${path}: hook_head_index ${JSON.stringify(c.hook_head_index)}: single-head dictionaries are not supported`,
+    );
   const d_in = f.count('d_in');
   const apply = f.flag('apply_b_dec_to_input', !kind.transcoder);
-  if (kind.transcoder && apply) throw new UnsupportedError(`${path}: apply_b_dec_to_input must be false for a transcoder`);
+  if (kind.transcoder && apply)
+    throw new UnsupportedError(`${path}: apply_b_dec_to_input must be false for a transcoder`);
   return {
     ...kind,
     d_in,
@@ -175,9 +186,13 @@ export function openDictionaryFolder(path: string): DictionaryFolder {
   try {
     for (const [name, shape] of Object.entries(tensorShapes(config))) {
       const t = weights.tensors.get(name);
-      if (!t) throw new InputFileError(weightsPath, `tensor "${name}" is missing (architecture ${config.architecture})`);
+      if (!t)
+        throw new InputFileError(weightsPath, `tensor "${name}" is missing (architecture ${config.architecture})`);
       if (t.shape.length !== shape.length || t.shape.some((s, i) => s !== shape[i])) {
-        throw new InputFileError(weightsPath, `tensor "${name}": expected shape [${shape.join(', ')}] from cfg.json, found [${t.shape.join(', ')}]`);
+        throw new InputFileError(
+          weightsPath,
+          `tensor "${name}": expected shape [${shape.join(', ')}] from cfg.json, found [${t.shape.join(', ')}]`,
+        );
       }
     }
     if (weights.tensors.has('scaling_factor') && weights.read('scaling_factor').some((s) => s !== 1)) {
@@ -199,13 +214,18 @@ export function openDictionaryFolder(path: string): DictionaryFolder {
  */
 export function findDictionaryFolders(path: string): string[] {
   if (!existsSync(path)) throw new InputFileError(path, 'the dictionary does not exist');
-  if (!statSync(path).isDirectory()) throw new InputFileError(path, 'expected a dictionary folder (cfg.json, sae_weights.safetensors)');
+  if (!statSync(path).isDirectory())
+    throw new InputFileError(path, 'expected a dictionary folder (cfg.json, sae_weights.safetensors)');
   if (existsSync(join(path, 'cfg.json'))) return [path];
   const found = readdirSync(path)
     .sort()
     .map((name) => join(path, name))
     .filter((p) => existsSync(join(p, 'cfg.json')));
   if (found.length > 0) return found;
-  if (existsSync(join(path, 'sae_weights.safetensors'))) throw new InputFileError(join(path, 'cfg.json'), 'the file does not exist');
-  throw new InputFileError(path, 'holds no dictionary: expected cfg.json and sae_weights.safetensors here or in its folders');
+  if (existsSync(join(path, 'sae_weights.safetensors')))
+    throw new InputFileError(join(path, 'cfg.json'), 'the file does not exist');
+  throw new InputFileError(
+    path,
+    'holds no dictionary: expected cfg.json and sae_weights.safetensors here or in its folders',
+  );
 }

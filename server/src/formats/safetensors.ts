@@ -53,21 +53,24 @@ function parseEntry(path: string, name: string, raw: unknown, dataStart: number,
     throw bad('data_offsets is not a pair of byte positions');
   }
   const [begin, end] = offsets as [number, number];
-  const want = (shape as number[]).reduce((a, b) => a * b, 1) * DTYPE_BYTES[dtype as Dtype];
+  const want = shape.reduce((a, b) => a * b, 1) * DTYPE_BYTES[dtype as Dtype];
   if (end < begin || end > dataBytes) {
     throw bad(`data_offsets [${begin}, ${end}] leave the file, which holds ${dataBytes} bytes of data`);
   }
   if (end - begin !== want) {
-    throw bad(`shape [${(shape as number[]).join(', ')}] of ${dtype} needs ${want} bytes, data_offsets give ${end - begin}`);
+    throw bad(`shape [${shape.join(', ')}] of ${dtype} needs ${want} bytes, data_offsets give ${end - begin}`);
   }
-  return { name, dtype: dtype as Dtype, shape: shape as number[], file: path, offset: dataStart + begin, length: want };
+  return { name, dtype: dtype as Dtype, shape: shape, file: path, offset: dataStart + begin, length: want };
 }
 
 function checkCoverage(path: string, infos: TensorInfo[], dataStart: number, dataBytes: number): void {
   let at = dataStart;
   for (const t of [...infos].sort((a, b) => a.offset - b.offset || a.length - b.length)) {
     if (t.offset !== at) {
-      throw new InputFileError(path, `tensor "${t.name}": its bytes ${t.offset < at ? 'overlap another tensor' : 'leave a hole before it'}`);
+      throw new InputFileError(
+        path,
+        `tensor "${t.name}": its bytes ${t.offset < at ? 'overlap another tensor' : 'leave a hole before it'}`,
+      );
     }
     at += t.length;
   }
@@ -86,13 +89,14 @@ class OpenSafetensors implements TensorFile {
   read(name: string, start = 0, count?: number): Float32Array {
     const t = this.tensors.get(name);
     if (!t) throw new InputFileError(this.path, `tensor "${name}" is missing`);
-    if (!isFloat(t.dtype)) throw new InputFileError(t.file, `tensor "${name}": expected floating-point weights, found ${t.dtype}`);
+    if (!isFloat(t.dtype))
+      throw new InputFileError(t.file, `tensor "${name}": expected floating-point weights, found ${t.dtype}`);
     const size = DTYPE_BYTES[t.dtype];
     const n = count ?? t.length / size - start;
     const bytes = Buffer.allocUnsafe(n * size);
     const fd = this.handles.get(t.file);
     if (fd === undefined) throw new InputFileError(t.file, 'the file is closed');
-    for (let got = 0; got < bytes.length; ) {
+    for (let got = 0; got < bytes.length;) {
       const r = readSync(fd, bytes, got, bytes.length - got, t.offset + start * size + got);
       if (r === 0) throw new InputFileError(t.file, `tensor "${name}": the file ends inside it`);
       got += r;
@@ -100,7 +104,10 @@ class OpenSafetensors implements TensorFile {
     const out = toFloat32(bytes, t.dtype);
     for (let i = 0; i < out.length; i++) {
       if (!Number.isFinite(out[i])) {
-        throw new InputFileError(t.file, `tensor "${name}": element ${start + i} is ${out[i]}; weights must be finite numbers`);
+        throw new InputFileError(
+          t.file,
+          `tensor "${name}": element ${start + i} is ${out[i]}; weights must be finite numbers`,
+        );
       }
     }
     return out;
@@ -119,16 +126,21 @@ function openOne(path: string, handles: Map<string, number>): TensorInfo[] {
   handles.set(path, fd);
   const bytes = fstatSync(fd).size;
   const prefix = Buffer.alloc(8);
-  if (bytes < 8 || readSync(fd, prefix, 0, 8, 0) !== 8) throw new InputFileError(path, `too short for a safetensors file (${bytes} bytes)`);
+  if (bytes < 8 || readSync(fd, prefix, 0, 8, 0) !== 8)
+    throw new InputFileError(path, `too short for a safetensors file (${bytes} bytes)`);
   const headerBytes = Number(prefix.readBigUInt64LE(0));
   if (headerBytes > HEADER_LIMIT || 8 + headerBytes > bytes) {
-    throw new InputFileError(path, `says its header has ${headerBytes} bytes, but the file has ${bytes}: truncated, or not a safetensors file`);
+    throw new InputFileError(
+      path,
+      `says its header has ${headerBytes} bytes, but the file has ${bytes}: truncated, or not a safetensors file`,
+    );
   }
   const text = Buffer.alloc(headerBytes);
   readSync(fd, text, 0, headerBytes, 8);
   const source = text.toString('utf8');
   const header = parseHeader(path, source);
-  if (countTopLevelKeys(source) !== Object.keys(header).length) throw new InputFileError(path, 'the header names a tensor twice');
+  if (countTopLevelKeys(source) !== Object.keys(header).length)
+    throw new InputFileError(path, 'the header names a tensor twice');
   const dataStart = 8 + headerBytes;
   const infos = Object.entries(header)
     .filter(([name]) => name !== '__metadata__')
@@ -173,7 +185,10 @@ export function shardFiles(indexPath: string): string[] {
   const names = new Set(Object.values(map as Record<string, unknown>));
   return [...names].map((n) => {
     if (typeof n !== 'string' || n !== basename(n)) {
-      throw new InputFileError(indexPath, `weight_map names ${JSON.stringify(n)}: expected a file name in the same folder`);
+      throw new InputFileError(
+        indexPath,
+        `weight_map names ${JSON.stringify(n)}: expected a file name in the same folder`,
+      );
     }
     return join(dirname(indexPath), n);
   });

@@ -74,7 +74,10 @@ function relevantFlags(config: DictionaryConfig): (keyof Contract)[] {
  * first dictionary that has an opinion. Throws UnsupportedError, naming both dictionaries, when two disagree on a flag that matters
  * to both.
  */
-export function combineContracts(dictionaries: { config: DictionaryConfig; contract: Contract }[], choice: ContractChoice): Contract {
+export function combineContracts(
+  dictionaries: { config: DictionaryConfig; contract: Contract }[],
+  choice: ContractChoice,
+): Contract {
   if (dictionaries.length === 0) return choice === 'none' ? NO_CONTRACT : DEFAULT_CONTRACT;
   const combined: Contract = { ...dictionaries[0].contract };
   for (const flag of Object.keys(DEFAULT_CONTRACT) as (keyof Contract)[]) {

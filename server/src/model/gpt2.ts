@@ -125,7 +125,12 @@ export class Gpt2 {
     };
   }
 
-  private async attendFrozen(l: number, x: Float32Array, clean: LayerTrace, pattern = clean.pattern): Promise<Partial<LayerTrace>> {
+  private async attendFrozen(
+    l: number,
+    x: Float32Array,
+    clean: LayerTrace,
+    pattern = clean.pattern,
+  ): Promise<Partial<LayerTrace>> {
     const { d_model: d, n_heads } = this.config;
     const S = x.length / d;
     const session = await this.attention(l, 'frozen');
@@ -137,10 +142,21 @@ export class Gpt2 {
       },
       ['hook_v', 'hook_z'],
     );
-    return { resid_pre: x, ln1_scale: clean.ln1_scale, k: clean.k, pattern: clean.pattern, v: floats(out, 'hook_v'), z: floats(out, 'hook_z') };
+    return {
+      resid_pre: x,
+      ln1_scale: clean.ln1_scale,
+      k: clean.k,
+      pattern: clean.pattern,
+      v: floats(out, 'hook_v'),
+      z: floats(out, 'hook_z'),
+    };
   }
 
-  private async finish(l: number, part: Partial<LayerTrace>, frozen: LayerTrace | null): Promise<{ layer: LayerTrace; resid_post: Float32Array }> {
+  private async finish(
+    l: number,
+    part: Partial<LayerTrace>,
+    frozen: LayerTrace | null,
+  ): Promise<{ layer: LayerTrace; resid_post: Float32Array }> {
     const d = this.config.d_model;
     const x = part.resid_pre as Float32Array;
     const T = x.length / d;
@@ -239,7 +255,10 @@ export class Gpt2 {
       ({ layer, resid_post } = await this.finish(l, { ...part, resid_pre: shifted }, frozen));
       layer = { ...layer, resid_pre: x, attn_out };
     }
-    const mlp_out = await apply(`blocks.${l}.hook_mlp_out`, layer.mlp_out, { layer: l, ln2_normalized: layer.ln2_normalized });
+    const mlp_out = await apply(`blocks.${l}.hook_mlp_out`, layer.mlp_out, {
+      layer: l,
+      ln2_normalized: layer.ln2_normalized,
+    });
     if (mlp_out !== layer.mlp_out) {
       resid_post = Float32Array.from(layer.resid_mid, (v, i) => v + mlp_out[i]);
       layer = { ...layer, mlp_out };

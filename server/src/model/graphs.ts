@@ -66,7 +66,10 @@ export function attentionGraph(m: ModelWeights, l: number, constants: LayerConst
   const { y } = layerNorm(g, x, eps, v.ln1Weight, v.ln1Bias, scale);
   const heads = (flat: string, out?: string): string =>
     g.op('Transpose', [g.op('Reshape', [flat, g.ints([-1, H, dh])])], { perm: [1, 0, 2] }, out);
-  const qkv = g.op('Add', [g.op('MatMul', [y, matrix(g, m, `h.${l}.attn.c_attn.weight`)]), g.floats(v.qkvBias, [3 * d])]);
+  const qkv = g.op('Add', [
+    g.op('MatMul', [y, matrix(g, m, `h.${l}.attn.c_attn.weight`)]),
+    g.floats(v.qkvBias, [3 * d]),
+  ]);
   const [q, k, value] = ['q', 'k', 'v'];
   g.op('Split', [qkv, g.ints([d, d, d])], { axis: 1 }, [q, k, value]);
   const newV = heads(g.op('Sub', [value, g.floats(constants.removed, [d])]), 'hook_v');
@@ -100,7 +103,13 @@ export function attentionGraph(m: ModelWeights, l: number, constants: LayerConst
  * Outputs: `hook_attn_out`, `hook_resid_mid`, `ln2_normalized` ((x − mean)/σ), `hook_mlp_out`, `hook_resid_post` [T, d_model] and
  * `ln2_scale` [T, 1]. With `frozen`, `scale` [T, 1] is an input and the LayerNorm uses it.
  */
-export function mlpGraph(m: ModelWeights, l: number, constants: LayerConstants, centred: boolean, frozen: boolean): Uint8Array {
+export function mlpGraph(
+  m: ModelWeights,
+  l: number,
+  constants: LayerConstants,
+  centred: boolean,
+  frozen: boolean,
+): Uint8Array {
   const { d_model: d, d_mlp, eps } = m.config;
   const v = m.layer(l);
   const g = new GraphBuilder();

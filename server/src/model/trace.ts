@@ -53,7 +53,13 @@ function joinRows(prefix: Float32Array, rows: number, cols: number, suffix: Floa
 }
 
 /** Per head: first `rows` rows of the old block, then the new block. */
-function joinHeads(prefix: Float32Array, suffix: Float32Array, heads: number, rows: number, cols: number): Float32Array {
+function joinHeads(
+  prefix: Float32Array,
+  suffix: Float32Array,
+  heads: number,
+  rows: number,
+  cols: number,
+): Float32Array {
   const oldBlock = prefix.length / heads;
   const newBlock = suffix.length / heads;
   const out = new Float32Array(heads * (rows * cols + newBlock));
@@ -66,7 +72,13 @@ function joinHeads(prefix: Float32Array, suffix: Float32Array, heads: number, ro
 }
 
 /** Patterns of the first `rows` destinations of an older, possibly longer or shorter prompt, then those of the new ones. */
-function joinPatterns(prefix: Float32Array, suffix: Float32Array, heads: number, rows: number, size: number): Float32Array {
+function joinPatterns(
+  prefix: Float32Array,
+  suffix: Float32Array,
+  heads: number,
+  rows: number,
+  size: number,
+): Float32Array {
   const oldSize = Math.sqrt(prefix.length / heads);
   const out = new Float32Array(heads * size * size);
   for (let h = 0; h < heads; h++) {
@@ -80,7 +92,14 @@ function joinPatterns(prefix: Float32Array, suffix: Float32Array, heads: number,
 }
 
 /** The layer of a longer prompt whose first P positions equal those of an earlier trace, from the suffix computed alone. */
-export function joinLayer(old: LayerTrace, suffix: LayerTrace, P: number, S: number, heads: number, d: number): LayerTrace {
+export function joinLayer(
+  old: LayerTrace,
+  suffix: LayerTrace,
+  P: number,
+  S: number,
+  heads: number,
+  d: number,
+): LayerTrace {
   const rows = (name: 'resid_pre' | 'z' | 'attn_out' | 'resid_mid' | 'ln2_normalized' | 'mlp_out'): Float32Array =>
     joinRows(old[name], P, d, suffix[name]);
   return {

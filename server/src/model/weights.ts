@@ -1,6 +1,6 @@
 import { GPT2_LAYER_TENSORS, type Gpt2Config, type Gpt2Folder, openGpt2Folder } from '../formats';
 import { addScaled, matVec, mean, vecMat } from '../maths';
-import { CachedWeights, openCached } from '../store';
+import { type CachedWeights, openCached } from '../store';
 import { type Contract } from './contract';
 
 /** Vectors of one layer, small enough to keep in memory. */
@@ -173,7 +173,7 @@ function matVecBand(m: Float32Array, v: Float64Array, d: number, start: number, 
 const CHUNK_ROWS = 4096;
 
 function importModel(folder: Gpt2Folder): CachedWeights {
-  const { config, weights, nameOf } = folder;
+  const { config, weights } = folder;
   return openCached(
     'gpt2',
     folder.files,
@@ -182,7 +182,7 @@ function importModel(folder: Gpt2Folder): CachedWeights {
         const cols = shape.slice(1).reduce((a, b) => a * b, 1);
         w.begin(plain, shape);
         for (let r = 0; r < shape[0]; r += CHUNK_ROWS) {
-          const rows = weights.read(nameOf(plain), r * cols, Math.min(CHUNK_ROWS, shape[0] - r) * cols);
+          const rows = weights.read(folder.nameOf(plain), r * cols, Math.min(CHUNK_ROWS, shape[0] - r) * cols);
           onRows?.(rows);
           w.append(rows);
         }
@@ -201,7 +201,11 @@ function importModel(folder: Gpt2Folder): CachedWeights {
       copy('ln_f.weight', [d]);
       copy('ln_f.bias', [d]);
       if (folder.untied) copy('lm_head.weight', [config.d_vocab, d], accumulate);
-      w.put('meanUnembedding', [d], Float32Array.from(sum, (s) => s / config.d_vocab));
+      w.put(
+        'meanUnembedding',
+        [d],
+        Float32Array.from(sum, (s) => s / config.d_vocab),
+      );
     },
     () => undefined,
   );

@@ -109,12 +109,16 @@ export class GraphBuilder {
   /** A small constant kept in the graph. */
   floats(values: ArrayLike<number>, shape: number[]): string {
     const data = Float32Array.from(values);
-    return this.initializer('float32', shape, (w) => w.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(data.buffer)));
+    return this.initializer('float32', shape, (w) =>
+      w.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(data.buffer)),
+    );
   }
 
   ints(values: number[]): string {
     const data = BigInt64Array.from(values, BigInt);
-    return this.initializer('int64', [values.length], (w) => w.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(data.buffer)));
+    return this.initializer('int64', [values.length], (w) =>
+      w.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(data.buffer)),
+    );
   }
 
   /** A float32 constant whose bytes lie in a file beside the graph. */

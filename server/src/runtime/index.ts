@@ -6,7 +6,17 @@ import { createSession } from './session';
 import { type ProviderName, type Session } from './types';
 
 export { chooseProvider, onlySoftwareAdapters, type ProviderDecision } from './provider';
-export { floats, ints, type FloatTensor, type IntTensor, type Feeds, type ProviderChoice, type ProviderName, type Results, type Session } from './types';
+export {
+  floats,
+  ints,
+  type FloatTensor,
+  type IntTensor,
+  type Feeds,
+  type ProviderChoice,
+  type ProviderName,
+  type Results,
+  type Session,
+} from './types';
 
 /** Owns every loaded graph of one engine. */
 export class Runtime {

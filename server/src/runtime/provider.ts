@@ -62,7 +62,10 @@ function worstDifference(a: Float32Array, b: Float32Array): number {
 
 /** True when this machine shows no graphics device, so that any WebGPU adapter would be a software one. */
 export function onlySoftwareAdapters(): boolean {
-  if (/swiftshader|lvp_icd|llvmpipe/i.test(`${process.env.VK_ICD_FILENAMES ?? ''} ${process.env.VK_DRIVER_FILES ?? ''}`)) return true;
+  if (
+    /swiftshader|lvp_icd|llvmpipe/i.test(`${process.env.VK_ICD_FILENAMES ?? ''} ${process.env.VK_DRIVER_FILES ?? ''}`)
+  )
+    return true;
   if (process.platform !== 'linux') return false;
   const render = existsSync('/dev/dri') && readdirSync('/dev/dri').some((d) => d.startsWith('renderD'));
   return !render && !['/dev/nvidia0', '/dev/nvidiactl', '/dev/dxg', '/dev/kfd'].some((d) => existsSync(d));
@@ -92,7 +95,8 @@ export async function chooseProvider(choice: ProviderChoice): Promise<ProviderDe
   const reasons: string[] = [];
   const software = onlySoftwareAdapters();
   const candidates: ProviderName[] = choice === 'auto' ? ['cuda', 'webgpu'] : [choice];
-  if (choice === 'auto' && software) return { provider: 'cpu', reasons: ['cuda and webgpu: this machine shows no graphics device'] };
+  if (choice === 'auto' && software)
+    return { provider: 'cpu', reasons: ['cuda and webgpu: this machine shows no graphics device'] };
   const dir = mkdtempSync(join(tmpdir(), 'attention-circuits-'));
   try {
     const path = join(dir, 'self-test.onnx');

@@ -15,7 +15,9 @@ class OrtSession implements Session {
     const inputs: Record<string, ort.Tensor> = {};
     for (const [name, t] of Object.entries(feeds)) {
       inputs[name] =
-        t.data instanceof Float32Array ? new ort.Tensor('float32', t.data, t.dims) : new ort.Tensor('int32', t.data, t.dims);
+        t.data instanceof Float32Array
+          ? new ort.Tensor('float32', t.data, t.dims)
+          : new ort.Tensor('int32', t.data, t.dims);
     }
     try {
       const out = await this.session.run(inputs, fetch);

@@ -41,7 +41,8 @@ export function cacheRoot(): string {
   const set = process.env.ATTENTION_CIRCUITS_CACHE;
   if (set) return set;
   if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'attention-circuits');
-  if (process.platform === 'win32') return join(process.env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'attention-circuits');
+  if (process.platform === 'win32')
+    return join(process.env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'attention-circuits');
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'attention-circuits');
 }
 
@@ -55,7 +56,7 @@ export class CacheWriter {
   constructor(private readonly fd: number) {}
 
   private bytes(data: Uint8Array): void {
-    for (let done = 0; done < data.byteLength; ) done += writeSync(this.fd, data, done);
+    for (let done = 0; done < data.byteLength;) done += writeSync(this.fd, data, done);
     this.hash.update(data);
     this.at += data.byteLength;
   }
@@ -74,7 +75,8 @@ export class CacheWriter {
   /** Checks that the tensor begun last is complete. */
   end(): void {
     const t = this.tensors[this.open ?? ''];
-    if (t && this.at !== t.offset + t.length) throw new Error(`import wrote ${this.at - t.offset} of ${t.length} bytes of ${this.open}`);
+    if (t && this.at !== t.offset + t.length)
+      throw new Error(`import wrote ${this.at - t.offset} of ${t.length} bytes of ${this.open}`);
     this.open = null;
   }
 
@@ -114,9 +116,10 @@ export class CachedWeights {
     const out = new Float32Array(count ?? t.length / 4 - start);
     this.fd ??= openSync(this.path, 'r');
     const bytes = new Uint8Array(out.buffer);
-    for (let got = 0; got < bytes.length; ) {
+    for (let got = 0; got < bytes.length;) {
       const r = readSync(this.fd, bytes, got, bytes.length - got, t.offset + 4 * start + got);
-      if (r === 0) throw new RuntimeFailure(`${this.path} is shorter than its manifest says: delete the folder to import again`);
+      if (r === 0)
+        throw new RuntimeFailure(`${this.path} is shorter than its manifest says: delete the folder to import again`);
       got += r;
     }
     return out;
@@ -159,7 +162,9 @@ function makeRoot(needed: number): string {
   try {
     mkdirSync(root, { recursive: true });
   } catch (e) {
-    throw new RuntimeFailure(`the cache folder ${root} cannot be made (${(e as Error).message}); set ATTENTION_CIRCUITS_CACHE to another`);
+    throw new RuntimeFailure(
+      `the cache folder ${root} cannot be made (${(e as Error).message}); set ATTENTION_CIRCUITS_CACHE to another`,
+    );
   }
   const fs = statfsSync(root);
   const free = fs.bavail * fs.bsize;
@@ -177,7 +182,12 @@ function makeRoot(needed: number): string {
  * of change). The import is written aside and renamed into place: it is either complete or absent, also with several
  * processes at once. Throws what `fill` throws, and RuntimeFailure when the cache cannot be written.
  */
-export function openCached(kind: string, files: string[], fill: (w: CacheWriter) => void, onImport?: (kind: string) => void): CachedWeights {
+export function openCached(
+  kind: string,
+  files: string[],
+  fill: (w: CacheWriter) => void,
+  onImport?: (kind: string) => void,
+): CachedWeights {
   const dir = join(cacheRoot(), `${kind}-${keyOf(kind, files)}`);
   const have = readManifest(dir);
   if (have) return have;
@@ -200,7 +210,8 @@ export function openCached(kind: string, files: string[], fill: (w: CacheWriter)
     rmSync(aside, { recursive: true, force: true });
     const again = readManifest(dir);
     if (again) return again;
-    if ((e as NodeJS.ErrnoException).code === 'ENOSPC') throw new RuntimeFailure(`no space left in ${root} while importing ${files.at(-1)}`);
+    if ((e as NodeJS.ErrnoException).code === 'ENOSPC')
+      throw new RuntimeFailure(`no space left in ${root} while importing ${files.at(-1)}`);
     throw e;
   }
   const made = readManifest(dir);

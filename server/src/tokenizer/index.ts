@@ -40,7 +40,15 @@ function fromVocabAndMerges(vocabPath: string, mergesPath: string): object {
     .filter((l, i) => l.trim() !== '' && !(i === 0 && l.startsWith('#version')));
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   const eot = '<|endoftext|>';
-  const special = { id: vocab[eot], content: eot, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const special = {
+    id: vocab[eot],
+    content: eot,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  };
   return {
     version: '1.0',
     added_tokens: eot in vocab ? [special] : [],
@@ -96,7 +104,9 @@ export class Tokenizer {
     return ids.map((id) => {
       const bytes = this.bytes(id);
       if (bytes === null || Buffer.compare(source.subarray(at, at + bytes.length), bytes) !== 0) {
-        throw new UnsupportedError(`${this.path}: token ${id} does not spell the text it came from; only byte-level BPE without normalisation is supported`);
+        throw new UnsupportedError(
+          `${this.path}: token ${id} does not spell the text it came from; only byte-level BPE without normalisation is supported`,
+        );
       }
       const start = charAt.startOf[at];
       at += bytes.length;
@@ -109,7 +119,9 @@ export class Tokenizer {
     const tokens = this.encode(text);
     if (tokens.length === 1) return tokens[0].id;
     const parts = tokens.map((t) => `${JSON.stringify(this.text(t.id))} (${t.id})`).join(', ');
-    throw new UsageError(`${JSON.stringify(text)} is ${tokens.length} tokens${parts ? `: ${parts}` : ''}; give one token, or its id`);
+    throw new UsageError(
+      `${JSON.stringify(text)} is ${tokens.length} tokens${parts ? `: ${parts}` : ''}; give one token, or its id`,
+    );
   }
 }
 

@@ -38,7 +38,13 @@ async function siteJson(run: PromptRun, site: string): Promise<SiteJson> {
 }
 
 /** The object that `activations` prints. */
-export async function activationsJson(engine: Engine, run: PromptRun, top: number, logits: boolean, signal?: AbortSignal): Promise<ActivationsJson> {
+export async function activationsJson(
+  engine: Engine,
+  run: PromptRun,
+  top: number,
+  logits: boolean,
+  signal?: AbortSignal,
+): Promise<ActivationsJson> {
   const tokens = run.trace.tokens.map((id, position) => ({ position, id, text: run.vocabularyText(id) }));
   const sites: Record<string, SiteJson> = {};
   for (const site of engine.dictionaries.keys()) sites[site] = await siteJson(run, site);

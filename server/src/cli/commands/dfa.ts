@@ -1,5 +1,12 @@
 import { type Command } from 'commander';
-import { headBySource, openFeature, preActivation, type PromptState, REMAINDER_LIMIT, sumGrid } from '../../attribution';
+import {
+  headBySource,
+  openFeature,
+  preActivation,
+  type PromptState,
+  REMAINDER_LIMIT,
+  sumGrid,
+} from '../../attribution';
 import { RemainderError, UsageError } from '../../errors';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
@@ -24,13 +31,15 @@ export interface DfaJson {
 export async function dfaJson(state: PromptState, site: string, feature: number, position: number): Promise<DfaJson> {
   const p = await preActivation(state, site, feature, position);
   const opening = await openFeature(state, site, feature, position);
-  if (opening.type !== 'attention') throw new UsageError(`${site} is not an attention site: DFA is defined on attn.hook_z; use "tree"`);
+  if (opening.type !== 'attention')
+    throw new UsageError(`${site} is not an attention site: DFA is defined on attn.hook_z; use "tree"`);
   const grid = headBySource(state, opening.layer, position, opening.direction);
   const { byHead, bySource } = sumGrid(grid);
   const constant = opening.constant.value;
   const remainder = p.preActivation - bySource.reduce((a, b) => a + b, 0) - constant;
   const scale = bySource.reduce((a, b) => a + Math.abs(b), Math.abs(constant));
-  if (!(Math.abs(remainder) <= REMAINDER_LIMIT * scale)) throw new RemainderError(`${site}/${feature}@${position}`, remainder, scale);
+  if (!(Math.abs(remainder) <= REMAINDER_LIMIT * scale))
+    throw new RemainderError(`${site}/${feature}@${position}`, remainder, scale);
   return { site, feature, position, ...p, constant, byHead, bySource, byHeadAndSource: grid, remainder };
 }
 
@@ -38,7 +47,10 @@ function human(d: DfaJson, state: PromptState): string {
   const scale = d.bySource.reduce((a, b) => a + Math.abs(b), Math.abs(d.constant)) || 1;
   const name = (s: number): string => `@${s} ${quote(state.tokenText(s) ?? String(state.trace.tokens[s]))}`;
   const strongestHead = (s: number): string => {
-    const h = d.byHeadAndSource.reduce((best, r, i) => (Math.abs(r[s]) > Math.abs(d.byHeadAndSource[best][s]) ? i : best), 0);
+    const h = d.byHeadAndSource.reduce(
+      (best, r, i) => (Math.abs(r[s]) > Math.abs(d.byHeadAndSource[best][s]) ? i : best),
+      0,
+    );
     return `head ${h} ${signed(d.byHeadAndSource[h][s])}`;
   };
   return [

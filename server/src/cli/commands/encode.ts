@@ -34,7 +34,9 @@ export function addEncode(program: Command): void {
         const recon = Array.from({ length: rows }, (_, r) => decoded.subarray(r * d_out, (r + 1) * d_out));
         if (o.json) return await writeJson({ feature_acts, recon });
         return await writeText(
-          feature_acts.map((a, r) => `row ${r}: ${acts.offsets[r + 1] - acts.offsets[r]} active of ${a.length}`).join('\n'),
+          feature_acts
+            .map((a, r) => `row ${r}: ${acts.offsets[r + 1] - acts.offsets[r]} active of ${a.length}`)
+            .join('\n'),
         );
       } finally {
         await runtime.close();

@@ -45,7 +45,12 @@ export function addRun(program: Command, context: Context): void {
       const splice = o.splice.flatMap((s) => s.split(',')).map((s) => s.trim());
       const top = wholeNumber('--top', o.top, 1);
       await withRun(context, o, async (engine, run) => {
-        const trace = await runSpliced(engine, run, { splice, errorTerm: o.errorTerm === true, interventions }, context.signal);
+        const trace = await runSpliced(
+          engine,
+          run,
+          { splice, errorTerm: o.errorTerm === true, interventions },
+          context.signal,
+        );
         const { predictions, logits } = await predict(engine, trace, top, o.json === true, context.signal);
         if (o.json) return writeJson({ logits, predictions });
         const clean = await predict(engine, run.trace, top, false, context.signal);

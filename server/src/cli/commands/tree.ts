@@ -22,43 +22,40 @@ const GLYPHS: Record<NodeJson['kind'], string> = {
   'position-embedding': '¶',
 };
 
-function label(n: NodeJson): string {
-  const token = n.token == null ? '' : ` ${quote(n.token)}`;
-  const at = n.position === undefined ? '' : ` @${n.position}`;
-  switch (n.kind) {
-    case 'logit':
-      return `logit of${token || ` ${n.tokenId}`}${at}`;
-    case 'logit-difference':
-      return `logit of${token || ` ${n.tokenId}`} minus ${n.tokenMinus?.text == null ? n.tokenMinus?.id : quote(n.tokenMinus.text)}${at}`;
-    case 'attention-feature':
-    case 'residual-feature':
-    case 'transcoder-feature':
-      return `${n.site}/${n.feature}${at}${token}, activation ${(n.activation ?? 0).toFixed(3)}`;
-    case 'source-token':
-      return `attends to${at}${token}`;
-    case 'head-source':
-      return `head ${n.layer}.${n.head} attends to${at}${token}`;
-    case 'attn':
-      return `attention of layer ${n.layer}${at}`;
-    case 'mlp':
-      return `MLP of layer ${n.layer}${at}`;
-    case 'skip':
-      return `skip of ${n.site}${at}`;
-    case 'error':
-      return `error of ${n.site}${at}`;
-    case 'bias':
-      return `bias ${n.name}${n.site ? ` of ${n.site}` : n.layer === undefined ? '' : ` of layer ${n.layer}`}`;
-    case 'token-embedding':
-      return `embedding of${token || ` ${n.tokenId}`}${at}`;
-    case 'position-embedding':
-      return `position${at}`;
-  }
+/** The token at a node, quoted, with a space in front. */
+const tokenOf = (n: NodeJson): string => (n.token == null ? '' : ` ${quote(n.token)}`);
+const atOf = (n: NodeJson): string => (n.position === undefined ? '' : ` @${n.position}`);
+const targetOf = (n: NodeJson): string => tokenOf(n) || ` ${n.tokenId}`;
+const feature = (n: NodeJson): string =>
+  `${n.site}/${n.feature}${atOf(n)}${tokenOf(n)}, activation ${(n.activation ?? 0).toFixed(3)}`;
+
+function biasLabel(n: NodeJson): string {
+  if (n.name === 'b_dec') return `bias b_dec of ${n.site}`;
+  return n.name === 'b_O' ? `bias b_O of layer ${n.layer}` : `bias ${n.name}`;
 }
+
+const LABELS: Record<NodeJson['kind'], (n: NodeJson) => string> = {
+  logit: (n) => `logit of${targetOf(n)}${atOf(n)}`,
+  'logit-difference': (n) =>
+    `logit of${targetOf(n)} minus ${n.tokenMinus?.text == null ? n.tokenMinus?.id : quote(n.tokenMinus.text)}${atOf(n)}`,
+  'attention-feature': feature,
+  'residual-feature': feature,
+  'transcoder-feature': feature,
+  'source-token': (n) => `attends to${atOf(n)}${tokenOf(n)}`,
+  'head-source': (n) => `head ${n.layer}.${n.head} attends to${atOf(n)}${tokenOf(n)}`,
+  attn: (n) => `attention of layer ${n.layer}${atOf(n)}`,
+  mlp: (n) => `MLP of layer ${n.layer}${atOf(n)}`,
+  skip: (n) => `skip of ${n.site}${atOf(n)}`,
+  error: (n) => `error of ${n.site}${atOf(n)}`,
+  bias: biasLabel,
+  'token-embedding': (n) => `embedding of${targetOf(n)}${atOf(n)}`,
+  'position-embedding': (n) => `position${atOf(n)}`,
+};
 
 function lines(n: NodeJson, indent: string, last: boolean, root: boolean, out: string[]): void {
   const branch = root ? '' : `${indent}${last ? '└─' : '├─'} `;
   const share = root ? '' : `${bar(n.share, 8)} ${percent(n.share).padStart(5)} `;
-  out.push(`${branch}${signed(n.contribution)} ${share}${GLYPHS[n.kind]} ${label(n)}`);
+  out.push(`${branch}${signed(n.contribution)} ${share}${GLYPHS[n.kind]} ${LABELS[n.kind](n)}`);
   if (n.cut === undefined) return;
   const below = root ? '' : `${indent}${last ? '   ' : '│  '}`;
   n.children.forEach((c) => lines(c, below, false, false, out));
@@ -80,13 +77,21 @@ export function addTree(program: Command, context: Context): void {
     .requiredOption('--root <root>', 'SITE/INDEX@P, logit:TOKEN@P or logitdiff:TOKEN|TOKEN@P')
     .option('--depth <n>', 'levels below the root', '2')
     .option('--top <k>', 'feature and source-token children kept at each node', '10')
-    .addOption(new Option('--view <view>', 'what the stream opens into').choices(['residual', 'component']).default('residual'))
+    .addOption(
+      new Option('--view <view>', 'what the stream opens into').choices(['residual', 'component']).default('residual'),
+    )
     .addOption(new Option('--by <by>', 'what attention opens into').choices(['source', 'head']).default('source'))
     .action(async (o: CommonOptions & { root: string; depth: string; top: string; view: View; by: By }) => {
       const depth = wholeNumber('--depth', o.depth);
       const top = wholeNumber('--top', o.top);
       await withRun(context, o, async (engine, run) => {
-        const root = await buildTree(run, parseRoot(engine, o.root), { depth, top, view: o.view, by: o.by, signal: context.signal });
+        const root = await buildTree(run, parseRoot(engine, o.root), {
+          depth,
+          top,
+          view: o.view,
+          by: o.by,
+          signal: context.signal,
+        });
         await (o.json ? writeJson({ root }) : writeText(treeText(root)));
       });
     });

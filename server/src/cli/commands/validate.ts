@@ -15,13 +15,23 @@ export function addValidate(program: Command, context: Context): void {
       await withRun(context, o, async (engine, run) => {
         const v = await validateEdge(engine, run, parseRoot(engine, o.root), o.edge);
         if (o.json) return writeJson(v);
-        const row = (name: string, c: Change): string[] => [`  ${name}`, signed(c.before), signed(c.after), signed(c.change)];
+        const row = (name: string, c: Change): string[] => [
+          `  ${name}`,
+          signed(c.before),
+          signed(c.after),
+          signed(c.change),
+        ];
         return writeText(
           [
             `edge    ${v.edge}`,
             `parent  ${v.parent}`,
             `removing the source should change the parent by ${signed(-v.predicted)}`,
-            ...table([['  level', 'before', 'after', 'change'], row('direct', v.direct), row('frozen', v.frozen), row('free', v.free)]),
+            ...table([
+              ['  level', 'before', 'after', 'change'],
+              row('direct', v.direct),
+              row('frozen', v.frozen),
+              row('free', v.free),
+            ]),
           ].join('\n'),
         );
       });
