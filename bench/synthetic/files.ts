@@ -60,7 +60,13 @@ export function writeModel(dir: string, c: ModelShape, seed: number): void {
   mkdirSync(dir, { recursive: true });
   writeFileSync(
     join(dir, 'config.json'),
-    JSON.stringify({ model_type: 'gpt2', activation_function: 'gelu_new', layer_norm_epsilon: 1e-5, bos_token_id: 0, ...c }),
+    JSON.stringify({
+      model_type: 'gpt2',
+      activation_function: 'gelu_new',
+      layer_norm_epsilon: 1e-5,
+      bos_token_id: 0,
+      ...c,
+    }),
   );
   const d = c.n_embd;
   const f = 4 * d;
@@ -128,16 +134,18 @@ export function writeDictionary(dir: string, c: DictionaryShape, seed: number): 
   const d_out = transcoder ? (c.d_out ?? d_in) : d_in;
   const own = (name: string): string => `${hook_name}.${name}`;
   const W_dec = normal(own('W_dec'), seed, [d_sae, d_out], 1 / Math.sqrt(d_out));
+  let decoder: Float32Array | undefined;
   const mixed: TensorSource = {
     shape: [d_in, d_sae],
     make: (start, count) => {
-      const noise = formulaTensor(own('W_enc'), seed, 0, 0.6 / Math.sqrt(d_in), count, start);
+      decoder ??= W_dec.make(0, d_sae * d_out);
+      const out = formulaTensor(own('W_enc'), seed, 0, 0.6 / Math.sqrt(d_in), count, start);
       for (let k = 0; k < count; k++) {
         const i = Math.floor((start + k) / d_sae);
         const f = (start + k) % d_sae;
-        if (i < d_out) noise[k] += 0.8 * W_dec.make(f * d_out + i, 1)[0];
+        if (i < d_out) out[k] += 0.8 * decoder[f * d_out + i];
       }
-      return noise;
+      return out;
     },
   };
   const t: Record<string, TensorSource> = { W_enc: mixed, W_dec, b_dec: normal(own('b_dec'), seed, [d_out], 0.05) };
@@ -150,6 +158,7 @@ export function writeDictionary(dir: string, c: DictionaryShape, seed: number): 
     vector('r_mag', 0.2);
   } else vector('b_enc', 0.1, bias);
   if (c.architecture.startsWith('jumprelu')) vector('threshold', 0.05, 0.15);
-  if (c.architecture === 'skip_transcoder') t.W_skip = normal(own('W_skip'), seed, [d_out, d_in], 0.2 / Math.sqrt(d_in));
+  if (c.architecture === 'skip_transcoder')
+    t.W_skip = normal(own('W_skip'), seed, [d_out, d_in], 0.2 / Math.sqrt(d_in));
   writeSafetensors(join(dir, 'sae_weights.safetensors'), t);
 }

@@ -19,7 +19,14 @@ function lowbias32(v: number): number {
 }
 
 /** Elements [start, start+count) of tensor `name` under `seed`: approximately normal with mean m and standard deviation s. */
-export function formulaTensor(name: string, seed: number, m: number, s: number, count: number, start = 0): Float32Array {
+export function formulaTensor(
+  name: string,
+  seed: number,
+  m: number,
+  s: number,
+  count: number,
+  start = 0,
+): Float32Array {
   const s0 = (fnv1a32(name) ^ seed) >>> 0;
   const s1 = lowbias32(s0 + 0x9e3779b9);
   const scale = s / 37837.22741;

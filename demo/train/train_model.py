@@ -14,9 +14,12 @@ from bpe import Bpe, train
 from model import GPT2
 
 SEED, BATCH, LR, CTX = 7, 64, 1.5e-3, 48
-STEPS, SPARSE_STEPS, SPARSE_LR = 4000, 1400, 1e-3
-# Weight of each layer's head norms in the second stage: layer 0 may send signals but not write answers, layers 1 and 3 must earn their place.
-PENALTY = [0.06, 0.05, 0.002, 0.05]
+STEPS, SPARSE_STEPS, SPARSE_LR = 4000, 1200, 1e-3
+# Second stage: weight of the norms of what heads and MLPs write, by layer, so that parts which repeat others' work fall silent;
+# and weight of the squared logit difference that survives with layer 2's attention set to zero, so that the answer to an
+# indirect-object sentence is composed from two layers instead of being decided in the first.
+PENALTY = {"attn": [0.03, 0.04, 0.002, 0.04], "mlp": [0.005, 0.02, 0.02, 0.02]}
+MOVER_LAYER, DEPTH_WEIGHT, DEPTH_BATCH = 2, 0.004, 16
 
 
 def batch(rng, bpe, first, n):
@@ -43,6 +46,24 @@ def ioi_accuracy(model, bpe, first, rng, n=400):
     return right / n, ld / n
 
 
+def surviving_difference(model, bpe, first, rng):
+    """Logit difference at the end of indirect-object prompts with the mover layer's z at zero (processed terms): [DEPTH_BATCH]."""
+    samples = [corpus.ioi(rng, first) for _ in range(DEPTH_BATCH)]
+    rows = [[bpe.bos] + bpe.encode(s["prompt"]) for s in samples]
+    x = torch.full((DEPTH_BATCH, max(map(len, rows))), bpe.bos)
+    for i, r in enumerate(rows):
+        x[i, : len(r)] = torch.tensor(r)
+
+    def zero(name, v):
+        return model.value_bias(MOVER_LAYER).expand_as(v) if name == f"blocks.{MOVER_LAYER}.attn.hook_z" else v
+
+    at = torch.tensor([len(r) - 1 for r in rows])
+    logits = model(x, zero)[torch.arange(DEPTH_BATCH), at]
+    io = torch.tensor([first[s["io"]] for s in samples])
+    subject = torch.tensor([first[s["s"]] for s in samples])
+    return logits.gather(1, io[:, None]) - logits.gather(1, subject[:, None])
+
+
 def head_norms(model, z, l):
     """Root mean square over tokens of what each head writes, value bias removed: [n_heads]."""
     b, h, d = model.blocks[l], model.c["n_head"], model.c["n_embd"]
@@ -65,21 +86,28 @@ def stage(model, bpe, first, rng, out, name, steps, lr, penalty):
         norms = []
 
         def hook(hook_name, v):
+            l = int(hook_name.split(".")[1])
             if penalty and hook_name.endswith("hook_z"):
-                norms.append(head_norms(model, v, int(hook_name.split(".")[1])))
+                norms.append((penalty["attn"][l], head_norms(model, v, l)))
+            if penalty and hook_name.endswith("hook_mlp_out"):
+                norms.append((penalty["mlp"][l], v.reshape(-1, v.shape[-1]).pow(2).sum(-1).mean(0, keepdim=True).add(1e-8).sqrt()))
             return v
 
         logits = model(x[:, :-1], hook)
         loss = F.cross_entropy(logits[keep[:, 1:]], x[:, 1:][keep[:, 1:]])
-        total = loss + sum(w * n.sum() for w, n in zip(penalty, norms)) if penalty else loss
+        total = loss + sum(w * n.sum() for w, n in norms) if penalty else loss
+        if penalty:
+            left = surviving_difference(model, bpe, first, rng)
+            total = total + DEPTH_WEIGHT * left.pow(2).mean()
         opt.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
         if step % 250 == 0 or step == steps - 1:
             acc = ioi_accuracy(model, bpe, first, random.Random(1), 200)
-            shown = " ".join(f"{v:.2f}" for n in norms for v in n.tolist())
-            print(f"{name} {step} loss {loss.item():.4f} ioi {acc[0]:.3f} ld {acc[1]:.2f} t {time.time() - start:.0f} {shown}", flush=True)
+            shown = " ".join(f"{v:.2f}" for _, n in norms for v in n.tolist())
+            print(f"{name} {step} loss {loss.item():.4f} ioi {acc[0]:.3f} ld {acc[1]:.2f} t {time.time() - start:.0f} {shown}"
+                  + (f" left {left.mean().item():.2f}" if penalty else ""), flush=True)
             model.save(f"{out}/model", bpe.bos)
             torch.save(model.state_dict(), f"{out}/{name}.pt")
 

@@ -46,7 +46,8 @@ function editJson(path: string, edit: (o: Record<string, unknown>) => void): voi
   writeFileSync(path, JSON.stringify(o));
 }
 
-const onModel = (model: string): Promise<CliResult> => cli(['activations', '--json', '--model', model, '--tokens', '1,2,3', '--provider', 'cpu']);
+const onModel = (model: string): Promise<CliResult> =>
+  cli(['activations', '--json', '--model', model, '--tokens', '1,2,3', '--provider', 'cpu']);
 const onSae = (sae: string): Promise<CliResult> =>
   cli(['activations', '--json', '--model', MODEL, '--sae', sae, '--tokens', '1,2,3', '--provider', 'cpu']);
 
@@ -77,14 +78,26 @@ describe('model files', () => {
   });
   test('a header that lies about shapes, types, offsets or names', async () => {
     const cases: [RegExp, (h: Header) => Header | string][] = [
-      [/shape \[16, 32\] of F32 needs 2048 bytes/, (h) => ({ ...h, 'wpe.weight': { ...h['wpe.weight'], shape: [16, 32] } })],
+      [
+        /shape \[16, 32\] of F32 needs 2048 bytes/,
+        (h) => ({ ...h, 'wpe.weight': { ...h['wpe.weight'], shape: [16, 32] } }),
+      ],
       [/element type "F4" is not supported/, (h) => ({ ...h, 'wpe.weight': { ...h['wpe.weight'], dtype: 'F4' } })],
       [/shape is not a list of sizes/, (h) => ({ ...h, 'wpe.weight': { ...h['wpe.weight'], shape: [-64, -32] } })],
-      [/overlap another tensor|leave a hole/, (h) => ({ ...h, 'wpe.weight': h['wte.weight'] && { ...h['wpe.weight'], data_offsets: [0, 8192] } })],
-      [/names a tensor twice/, (h) => JSON.stringify(h).replace('{', '{"ln_f.bias":{"dtype":"F32","shape":[],"data_offsets":[0,4]},')],
+      [
+        /overlap another tensor|leave a hole/,
+        (h) => ({ ...h, 'wpe.weight': h['wte.weight'] && { ...h['wpe.weight'], data_offsets: [0, 8192] } }),
+      ],
+      [
+        /names a tensor twice/,
+        (h) => JSON.stringify(h).replace('{', '{"ln_f.bias":{"dtype":"F32","shape":[],"data_offsets":[0,4]},'),
+      ],
       [/not valid JSON/, () => '{"a":'],
       [/not a JSON object/, () => '[1,2]'],
-      [/tensor "ln_f\.bias" is missing/, (h) => Object.fromEntries(Object.entries(h).map(([k, v]) => [k === 'ln_f.bias' ? 'other' : k, v]))],
+      [
+        /tensor "ln_f\.bias" is missing/,
+        (h) => Object.fromEntries(Object.entries(h).map(([k, v]) => [k === 'ln_f.bias' ? 'other' : k, v])),
+      ],
     ];
     for (const [says, edit] of cases) {
       const dir = copyOf(MODEL);
@@ -144,9 +157,15 @@ describe('dictionary files', () => {
       [/architecture "matryoshka" is not supported/, (o) => (o.architecture = 'matryoshka')],
       [/normalize_activations "softmax" is not supported/, (o) => (o.normalize_activations = 'softmax')],
       [/"d_in": expected a positive whole number/, (o) => (o.d_in = '32')],
-      [/blocks\.1\.hook_mlp_out is not supported/, (o) => ((o.metadata as Record<string, unknown>).hook_name = 'blocks.1.hook_mlp_out')],
+      [
+        /blocks\.1\.hook_mlp_out is not supported/,
+        (o) => ((o.metadata as Record<string, unknown>).hook_name = 'blocks.1.hook_mlp_out'),
+      ],
       [/"hook_name" is missing/, (o) => delete (o.metadata as Record<string, unknown>).hook_name],
-      [/activation_fn "tanh" is not supported/, (o) => Object.assign(o, { metadata: {}, activation_fn_str: 'tanh', hook_name: 'blocks.1.attn.hook_z' })],
+      [
+        /activation_fn "tanh" is not supported/,
+        (o) => Object.assign(o, { metadata: {}, activation_fn_str: 'tanh', hook_name: 'blocks.1.attn.hook_z' }),
+      ],
     ];
     for (const [says, edit] of cases) {
       const dir = copyOf(SAE);
@@ -157,7 +176,11 @@ describe('dictionary files', () => {
   test('a dictionary for another model, and two on one site', async () => {
     const deep = copyOf(SAE);
     editJson(cfg(deep), (o) => ((o.metadata as Record<string, unknown>).hook_name = 'blocks.7.attn.hook_z'));
-    expectRefusal(await onSae(deep), 3, /does not fit the model .*it reads blocks\.7\.attn\.hook_z, the model has layers 0 to 2/);
+    expectRefusal(
+      await onSae(deep),
+      3,
+      /does not fit the model .*it reads blocks\.7\.attn\.hook_z, the model has layers 0 to 2/,
+    );
     const twice = await cli(['activations', '--model', MODEL, '--sae', SAE, '--sae', SAE, '--tokens', '1', '--json']);
     expectRefusal(twice, 2, /two dictionaries on blocks\.1\.attn\.hook_z/);
   });
@@ -171,7 +194,11 @@ describe('dictionary files', () => {
     expectRefusal(await encode([[1, 2]]), 3, /row 0 of "x": expected 32 numbers, found 2/);
     expectRefusal(await encode([new Array(32).fill('a')]), 3, /element 0 is not a finite number/);
     expectRefusal(await encode([]), 3, /at least one row/);
-    expectRefusal(await cli(['encode', '--sae', sae, '--input', join(temp, 'none.json')]), 3, /none\.json: the file does not exist/);
+    expectRefusal(
+      await cli(['encode', '--sae', sae, '--input', join(temp, 'none.json')]),
+      3,
+      /none\.json: the file does not exist/,
+    );
   });
 });
 
@@ -179,18 +206,36 @@ describe('prompts and names', () => {
   const base = ['--model', MODEL, '--sae', SAE, '--json'];
   test.each([
     [['activations', '--tokens', '1,2,101'], /token 101 at position 2 is outside the vocabulary \(0 to 100\)/],
-    [['activations', '--tokens', new Array(65).fill('1').join(',')], /the prompt has 65 tokens; the model's context holds 64/],
+    [
+      ['activations', '--tokens', new Array(65).fill('1').join(',')],
+      /the prompt has 65 tokens; the model's context holds 64/,
+    ],
     [['activations', '--tokens', '1,x'], /--tokens: expected a whole number/],
     [['activations'], /give the prompt either as --prompt TEXT or as --tokens/],
-    [['dfa', '--tokens', '1,2', '--feature', 'blocks.1.attn.hook_z/160', '--position', '1'], /has no feature 160: its features are 0 to 159/],
-    [['dfa', '--tokens', '1,2', '--feature', 'blocks.0.attn.hook_z/1', '--position', '1'], /no dictionary is loaded on blocks\.0\.attn\.hook_z/],
-    [['dfa', '--tokens', '1,2', '--feature', 'blocks.1.attn.hook_z/1', '--position', '2'], /position 2 is outside the prompt \(0 to 1\)/],
+    [
+      ['dfa', '--tokens', '1,2', '--feature', 'blocks.1.attn.hook_z/160', '--position', '1'],
+      /has no feature 160: its features are 0 to 159/,
+    ],
+    [
+      ['dfa', '--tokens', '1,2', '--feature', 'blocks.0.attn.hook_z/1', '--position', '1'],
+      /no dictionary is loaded on blocks\.0\.attn\.hook_z/,
+    ],
+    [
+      ['dfa', '--tokens', '1,2', '--feature', 'blocks.1.attn.hook_z/1', '--position', '2'],
+      /position 2 is outside the prompt \(0 to 1\)/,
+    ],
     [['tree', '--tokens', '1,2', '--root', 'nonsense'], /expected SITE\/INDEX@P/],
     [['tree', '--tokens', '1,2', '--root', 'logit:500@1'], /token 500 is outside the vocabulary/],
     [['tree', '--tokens', '1,2', '--root', 'logit:" a"@1'], /no tokenizer, give token ids/],
     [['tree', '--tokens', '1,2', '--root', 'logitdiff:5@1'], /expected "\|" and a second token/],
-    [['tree', '--tokens', '1,2', '--root', 'logit:5@1', '--view', 'sideways'], /Allowed choices are residual, component/],
-    [['run', '--tokens', '1,2', '--splice', 'blocks.9.attn.hook_z'], /no dictionary is loaded on blocks\.9\.attn\.hook_z/],
+    [
+      ['tree', '--tokens', '1,2', '--root', 'logit:5@1', '--view', 'sideways'],
+      /Allowed choices are residual, component/,
+    ],
+    [
+      ['run', '--tokens', '1,2', '--splice', 'blocks.9.attn.hook_z'],
+      /no dictionary is loaded on blocks\.9\.attn\.hook_z/,
+    ],
     [['run', '--tokens', '1,2', '--pin', 'blocks.1.attn.hook_z/1=3'], /expected SITE\/INDEX@POSITION=VALUE/],
     [['run', '--tokens', '1,2', '--ablate', 'blocks.1.attn.hook_z/1@9'], /position 9 is outside the prompt/],
     [['validate', '--tokens', '1,2', '--root', 'logit:5@1', '--edge', 'logit:5@1~nothing'], /has no child "nothing"/],
@@ -224,7 +269,10 @@ describe('graph files', () => {
     ['[]', /expected a JSON object/],
     ['{"nodes":[],"links":[]}', /"metadata" is missing/],
     ['{"metadata":{},"nodes":{},"links":[]}', /"nodes" is missing or not a list/],
-    ['{"metadata":{},"nodes":[{"node_id":"a","ctx_idx":0.5,"feature_type":"logit"}],"links":[]}', /nodes\[0\]: "ctx_idx"/],
+    [
+      '{"metadata":{},"nodes":[{"node_id":"a","ctx_idx":0.5,"feature_type":"logit"}],"links":[]}',
+      /nodes\[0\]: "ctx_idx"/,
+    ],
     ['{"metadata":{},"nodes":[],"links":[{"source":"a","target":"b","weight":"x"}]}', /links\[0\]: "weight"/],
   ])('%s', async (content, says) => {
     expectRefusal(await read(content), 3, says, /graph\.json/);

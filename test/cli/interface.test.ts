@@ -9,7 +9,7 @@ import { type ActivationsJson } from '../../server/src/cli/commands/activations'
 import { type DfaJson } from '../../server/src/cli/commands/dfa';
 import { type GraphFile } from '../../server/src/interop';
 import { cli, CLI, tiny, tinyJson } from '../support/cli';
-import { expectClose, FIXTURES, reference, TINY, tokens } from '../support/conformance';
+import { expectClose, FIXTURES, reference, tokens } from '../support/conformance';
 
 const temp = mkdtempSync(join(tmpdir(), 'attention-circuits-cli-'));
 
@@ -52,7 +52,18 @@ test('dfa prints plain numbers with P+1 sources and n_heads heads', async () => 
   const site = `blocks.${want.layer}.attn.hook_z`;
   const d = await tinyJson<DfaJson>('dfa', '--feature', `${site}/${want.feature}`, '--position', String(want.pos));
   expect(Object.keys(d).sort()).toEqual(
-    ['activation', 'byHead', 'byHeadAndSource', 'bySource', 'constant', 'feature', 'position', 'preActivation', 'remainder', 'site'].sort(),
+    [
+      'activation',
+      'byHead',
+      'byHeadAndSource',
+      'bySource',
+      'constant',
+      'feature',
+      'position',
+      'preActivation',
+      'remainder',
+      'site',
+    ].sort(),
   );
   expectClose(d.bySource, want.by_source, 'bySource');
   expect(d.byHeadAndSource.map((r) => r.length)).toEqual([17, 17, 17, 17]);
@@ -78,7 +89,8 @@ function checkNode(n: NodeJson, depth: number): void {
 }
 
 describe('tree', () => {
-  const tree = (root: string, ...more: string[]): Promise<{ root: NodeJson }> => tinyJson('tree', '--root', root, '--top', '3', ...more);
+  const tree = (root: string, ...more: string[]): Promise<{ root: NodeJson }> =>
+    tinyJson('tree', '--root', root, '--top', '3', ...more);
 
   test.each(['residual', 'component'])('value = Σ children + cut + remainder at every node, %s view', async (view) => {
     const { root } = await tree('logitdiff:8|3@16', '--depth', '4', '--view', view);
@@ -90,24 +102,69 @@ describe('tree', () => {
   test('ids do not depend on depth or top', async () => {
     const ids = (n: NodeJson): string[] => [n.id, ...n.children.flatMap(ids)];
     const small = ids((await tree('blocks.1.attn.hook_z/104@16', '--depth', '2')).root);
-    const large = new Set(ids((await tinyJson<{ root: NodeJson }>('tree', '--root', 'blocks.1.attn.hook_z/104@16', '--depth', '3', '--top', '50')).root));
+    const large = new Set(
+      ids(
+        (
+          await tinyJson<{ root: NodeJson }>(
+            'tree',
+            '--root',
+            'blocks.1.attn.hook_z/104@16',
+            '--depth',
+            '3',
+            '--top',
+            '50',
+          )
+        ).root,
+      ),
+    );
     expect(small.filter((i) => !large.has(i))).toEqual([]);
   });
 
   test('an attention feature opens into every source token and one constant; by head into every head and source', async () => {
-    const bySource = await tinyJson<{ root: NodeJson }>('tree', '--root', 'blocks.1.attn.hook_z/104@16', '--depth', '1', '--top', '99');
-    expect(bySource.root.children.filter((c) => c.kind === 'source-token').map((c) => c.position).sort((a, b) => (a ?? 0) - (b ?? 0))).toEqual(
-      tokens.map((_, i) => i),
+    const bySource = await tinyJson<{ root: NodeJson }>(
+      'tree',
+      '--root',
+      'blocks.1.attn.hook_z/104@16',
+      '--depth',
+      '1',
+      '--top',
+      '99',
     );
+    expect(
+      bySource.root.children
+        .filter((c) => c.kind === 'source-token')
+        .map((c) => c.position)
+        .sort((a, b) => (a ?? 0) - (b ?? 0)),
+    ).toEqual(tokens.map((_, i) => i));
     expect(bySource.root.children.filter((c) => c.kind === 'bias')).toHaveLength(1);
-    const byHead = await tinyJson<{ root: NodeJson }>('tree', '--root', 'blocks.1.attn.hook_z/104@16', '--depth', '1', '--top', '999', '--by', 'head');
+    const byHead = await tinyJson<{ root: NodeJson }>(
+      'tree',
+      '--root',
+      'blocks.1.attn.hook_z/104@16',
+      '--depth',
+      '1',
+      '--top',
+      '999',
+      '--by',
+      'head',
+    );
     expect(byHead.root.children.filter((c) => c.kind === 'head-source')).toHaveLength(4 * 17);
     expect(byHead.root.value).toBe(bySource.root.value);
   });
 
   test('a stream of layer 1 opens into components of layer 0 only, or into the residual dictionary on exactly that stream', async () => {
     const open = async (view: string): Promise<NodeJson> => {
-      const { root } = await tinyJson<{ root: NodeJson }>('tree', '--root', 'blocks.1.attn.hook_z/104@16', '--depth', '2', '--top', '99', '--view', view);
+      const { root } = await tinyJson<{ root: NodeJson }>(
+        'tree',
+        '--root',
+        'blocks.1.attn.hook_z/104@16',
+        '--depth',
+        '2',
+        '--top',
+        '99',
+        '--view',
+        view,
+      );
       return root.children.find((c) => c.position === 2 && c.kind === 'source-token') as NodeJson;
     };
     const [r, c] = [await open('residual'), await open('component')];
@@ -124,14 +181,22 @@ describe('tree', () => {
 test('run prints logits and predictions; intervening on a site that is not spliced keeps its error term', async () => {
   const { feature, last_pos } = reference.ablate['blocks.1.attn.hook_z'];
   const site = 'blocks.1.attn.hook_z';
-  const ablated = await tinyJson<{ logits: number[][]; predictions: unknown[] }>('run', '--ablate', `${site}/${feature}@16`);
+  const ablated = await tinyJson<{ logits: number[][]; predictions: unknown[] }>(
+    'run',
+    '--ablate',
+    `${site}/${feature}@16`,
+  );
   expectClose(ablated.logits.flat(), last_pos.logits.flat(), 'ablated');
   expect(ablated.predictions).toHaveLength(17);
   const pinned = await tinyJson<{ logits: number[][] }>('run', '--pin', `${site}/${feature}@16=0`);
   expect(pinned.logits).toEqual(ablated.logits);
   const scaled = await tinyJson<{ logits: number[][] }>('run', '--scale', `${site}/${feature}@16=0`);
   expect(scaled.logits).toEqual(ablated.logits);
-  const splice = await tinyJson<{ logits: number[][] }>('run', '--splice', [0, 1, 2].map((l) => `blocks.${l}.attn.hook_z`).join(','));
+  const splice = await tinyJson<{ logits: number[][] }>(
+    'run',
+    '--splice',
+    [0, 1, 2].map((l) => `blocks.${l}.attn.hook_z`).join(','),
+  );
   expectClose(splice.logits.flat(), reference.splice.all_attn.recon.logits.flat(), 'spliced');
 });
 
@@ -150,7 +215,14 @@ test('encode gives dense activations and reconstructions of a dictionary by itse
 
 test('validate: direct equals minus the prediction', async () => {
   const root = 'blocks.1.attn.hook_z/104@16';
-  for (const edge of ['s2', 'h1s2', 's2~blocks.1.hook_resid_pre/120@2', 's2~blocks.0.attn.hook_z/110@2', 's2~mlp:0', 'c_f']) {
+  for (const edge of [
+    's2',
+    'h1s2',
+    's2~blocks.1.hook_resid_pre/120@2',
+    's2~blocks.0.attn.hook_z/110@2',
+    's2~mlp:0',
+    'c_f',
+  ]) {
     const v = await tinyJson<Validation>('validate', '--root', root, '--edge', `${root}~${edge}`);
     expect(Object.keys(v)).toEqual(['edge', 'parent', 'predicted', 'direct', 'frozen', 'free']);
     expectClose([v.direct.change], [-v.predicted], edge);
@@ -182,7 +254,18 @@ test('human output goes to standard output, notices to standard error', async ()
 });
 
 test('an output larger than a pipe holds arrives whole although the reader is slow', async () => {
-  const child = spawn(process.execPath, [CLI, 'tree', ...tiny, '--json', '--root', 'logit:8@16', '--depth', '6', '--top', '6']);
+  const child = spawn(process.execPath, [
+    CLI,
+    'tree',
+    ...tiny,
+    '--json',
+    '--root',
+    'logit:8@16',
+    '--depth',
+    '6',
+    '--top',
+    '6',
+  ]);
   child.stderr.resume();
   let bytes = 0;
   let last = '';
@@ -196,10 +279,23 @@ test('an output larger than a pipe holds arrives whole although the reader is sl
 });
 
 test('Ctrl-C ends a long command with 130 and no document', async () => {
-  const child = spawn(process.execPath, [CLI, 'tree', ...tiny, '--json', '--root', 'logit:8@16', '--depth', '30', '--top', '99']);
+  const child = spawn(process.execPath, [
+    CLI,
+    'tree',
+    ...tiny,
+    '--json',
+    '--root',
+    'logit:8@16',
+    '--depth',
+    '30',
+    '--top',
+    '99',
+  ]);
   let out = '';
   child.stdout.on('data', (d: Buffer) => (out += d.toString()));
-  await new Promise<void>((resolve) => child.stderr.on('data', (d: Buffer) => d.toString().includes('assuming') && resolve()));
+  await new Promise<void>((resolve) =>
+    child.stderr.on('data', (d: Buffer) => d.toString().includes('assuming') && resolve()),
+  );
   child.kill('SIGINT');
   const code = await new Promise((resolve) => child.on('close', resolve));
   expect(code).toBe(130);

@@ -41,4 +41,6 @@ export async function randomEngine(spec: RandomSpec): Promise<{ engine: Engine; 
 
 /** Token ids of a prompt, from a seed. */
 export const promptOf = (length: number, seed: number): number[] =>
-  Array.from({ length }, (_, i) => (Math.imul(i + 1, 2654435761) + Math.imul(seed + 3, 40503)) >>> 0).map((x) => (x >>> 7) % VOCAB);
+  Array.from({ length }, (_, i) => (Math.imul(i + 1, 2654435761) + Math.imul(seed + 3, 40503)) >>> 0).map(
+    (x) => (x >>> 7) % VOCAB,
+  );

@@ -17,13 +17,23 @@ const ARCHITECTURES: RandomSpec['dictionaries'][number][] = [
   { hook_name: '', architecture: 'jumprelu' },
   { hook_name: '', architecture: 'topk', k: 5 },
   { hook_name: '', architecture: 'topk', k: 5, rescale_acts_by_decoder_norm: true },
-  { hook_name: '', architecture: 'topk', k: 5, rescale_acts_by_decoder_norm: true, normalize_activations: 'layer_norm' },
+  {
+    hook_name: '',
+    architecture: 'topk',
+    k: 5,
+    rescale_acts_by_decoder_norm: true,
+    normalize_activations: 'layer_norm',
+  },
   { hook_name: '', architecture: 'gated' },
   { hook_name: '', architecture: 'gated', normalize_activations: 'constant_norm_rescale' },
 ];
 
 /** Dictionaries of one architecture on every site of a model; transcoders take the nearest architecture that exists for them. */
-function everywhere(layers: number, a: RandomSpec['dictionaries'][number], transcoder: string): RandomSpec['dictionaries'] {
+function everywhere(
+  layers: number,
+  a: RandomSpec['dictionaries'][number],
+  transcoder: string,
+): RandomSpec['dictionaries'] {
   const all: RandomSpec['dictionaries'] = [];
   for (let l = 0; l < layers; l++) {
     all.push({ ...a, hook_name: `blocks.${l}.attn.hook_z` }, { ...a, hook_name: `blocks.${l}.hook_resid_pre` });
@@ -33,7 +43,11 @@ function everywhere(layers: number, a: RandomSpec['dictionaries'][number], trans
   return all;
 }
 
-async function withModel(spec: RandomSpec, length: number, use: (engine: Engine, run: PromptRun) => Promise<void>): Promise<void> {
+async function withModel(
+  spec: RandomSpec,
+  length: number,
+  use: (engine: Engine, run: PromptRun) => Promise<void>,
+): Promise<void> {
   const { engine, close } = await randomEngine(spec);
   try {
     await use(engine, await engine.run(promptOf(length, spec.seed)));
@@ -76,38 +90,45 @@ async function checkSums(run: PromptRun, node: TreeNode, depth: number): Promise
   return opened;
 }
 
-describe.each(ARCHITECTURES)('$architecture $normalize_activations rescale=$rescale_acts_by_decoder_norm b_dec=$apply_b_dec_to_input', (a) => {
-  test('sums, both views, error-term no-op and direct validation on models of odd shapes', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.record({
-          layers: fc.integer({ min: 1, max: 3 }),
-          heads: fc.constantFrom(1, 2, 3, 5),
-          d_head: fc.constantFrom(3, 5, 7, 8),
-          seed: fc.integer({ min: 1, max: 10_000 }),
-          length: fc.constantFrom(...PRIMES),
-          transcoder: fc.constantFrom('transcoder', 'skip_transcoder', 'jumprelu_transcoder'),
-          contract: fc.constantFrom('default' as const, 'none' as const),
-        }),
-        async ({ layers, heads, d_head, seed, length, transcoder, contract }) => {
-          const spec = { layers, heads, d_head, seed, contract, dictionaries: everywhere(layers, a, transcoder) };
-          await withModel(spec, length, async (engine, run) => {
-            for (const root of await rootsOf(engine, run)) {
-              expect(await checkSums(run, await makeRoot(run, root), 2)).toBeGreaterThan(0);
-            }
-            await checkNoOp(engine, run);
-            await checkDirect(engine, run);
-          });
-        },
-      ),
-      { numRuns: 3 },
-    );
-  });
-});
+describe.each(ARCHITECTURES)(
+  '$architecture $normalize_activations rescale=$rescale_acts_by_decoder_norm b_dec=$apply_b_dec_to_input',
+  (a) => {
+    test('sums, both views, error-term no-op and direct validation on models of odd shapes', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.record({
+            layers: fc.integer({ min: 1, max: 3 }),
+            heads: fc.constantFrom(1, 2, 3, 5),
+            d_head: fc.constantFrom(3, 5, 7, 8),
+            seed: fc.integer({ min: 1, max: 10_000 }),
+            length: fc.constantFrom(...PRIMES),
+            transcoder: fc.constantFrom('transcoder', 'skip_transcoder', 'jumprelu_transcoder'),
+            contract: fc.constantFrom('default' as const, 'none' as const),
+          }),
+          async ({ layers, heads, d_head, seed, length, transcoder, contract }) => {
+            const spec = { layers, heads, d_head, seed, contract, dictionaries: everywhere(layers, a, transcoder) };
+            await withModel(spec, length, async (engine, run) => {
+              for (const root of await rootsOf(engine, run)) {
+                expect(await checkSums(run, await makeRoot(run, root), 2)).toBeGreaterThan(0);
+              }
+              await checkNoOp(engine, run);
+              await checkDirect(engine, run);
+            });
+          },
+        ),
+        { numRuns: 3 },
+      );
+    });
+  },
+);
 
 /** Identity I6: with error terms everywhere the spliced model is the clean one. */
 async function checkNoOp(engine: Engine, run: PromptRun): Promise<void> {
-  const spliced = await runSpliced(engine, run, { splice: [...engine.dictionaries.keys()], errorTerm: true, interventions: [] });
+  const spliced = await runSpliced(engine, run, {
+    splice: [...engine.dictionaries.keys()],
+    errorTerm: true,
+    interventions: [],
+  });
   for (let i = 0; i < spliced.resid_post.length; i++) {
     expect(Math.abs(spliced.resid_post[i] - run.trace.resid_post[i])).toBeLessThan(2e-4);
   }
@@ -134,7 +155,13 @@ async function checkDirect(engine: Engine, run: PromptRun): Promise<void> {
 
 test('DFA: heads and sources sum to the pre-activation, for active and inactive features', async () => {
   await withModel(
-    { layers: 2, heads: 3, d_head: 5, seed: 5, dictionaries: [{ hook_name: 'blocks.1.attn.hook_z', architecture: 'standard' }] },
+    {
+      layers: 2,
+      heads: 3,
+      d_head: 5,
+      seed: 5,
+      dictionaries: [{ hook_name: 'blocks.1.attn.hook_z', architecture: 'standard' }],
+    },
     11,
     async (_engine, run) => {
       for (let feature = 0; feature < 40; feature++) {
@@ -153,7 +180,13 @@ test('DFA: heads and sources sum to the pre-activation, for active and inactive 
 });
 
 test('causality: a token changes nothing before it, and the shared prefix may be reused', async () => {
-  const spec: RandomSpec = { layers: 3, heads: 2, d_head: 7, seed: 9, dictionaries: everywhere(3, ARCHITECTURES[0], 'transcoder') };
+  const spec: RandomSpec = {
+    layers: 3,
+    heads: 2,
+    d_head: 7,
+    seed: 9,
+    dictionaries: everywhere(3, ARCHITECTURES[0], 'transcoder'),
+  };
   await withModel(spec, 13, async (engine, run) => {
     for (const site of engine.dictionaries.keys()) await run.acts(site);
     for (const cut of [0, 1, 6, 12]) {
@@ -165,7 +198,9 @@ test('causality: a token changes nothing before it, and the shared prefix may be
         if (i < cut * 14) expect(Math.abs(fresh.trace.resid_post[i] - run.trace.resid_post[i])).toBeLessThan(1e-4);
       }
       expect(fresh.trace.layers[2].pattern.length).toBe(reused.trace.layers[2].pattern.length);
-      fresh.trace.layers[2].pattern.forEach((p, i) => expect(Math.abs(p - reused.trace.layers[2].pattern[i])).toBeLessThan(1e-4));
+      fresh.trace.layers[2].pattern.forEach((p, i) =>
+        expect(Math.abs(p - reused.trace.layers[2].pattern[i])).toBeLessThan(1e-4),
+      );
       for (const site of engine.dictionaries.keys()) {
         const [a, b] = [await fresh.acts(site), await reused.acts(site)];
         expect(b.offsets).toEqual(a.offsets);

@@ -1,0 +1,135 @@
+/** A prompt of a file. `start` is the UTF-16 offset of its first character; its text stands there verbatim. */
+export interface FilePrompt {
+  text: string;
+  start: number;
+  /** Line of its first character, from 0. */
+  line: number;
+  name: string | null;
+  /** Whether BOS goes in front. */
+  bos: boolean;
+  /** Answer and distractors, as written after `->`; empty without an answer line. */
+  answers: string[];
+}
+
+/** Something in a file that is not understood. */
+export interface PromptProblem {
+  line: number;
+  message: string;
+}
+
+export interface PromptFile {
+  prompts: FilePrompt[];
+  problems: PromptProblem[];
+}
+
+interface Line {
+  text: string;
+  start: number;
+  number: number;
+}
+
+function linesOf(source: string): Line[] {
+  const lines: Line[] = [];
+  let start = 0;
+  for (const raw of source.split('\n')) {
+    lines.push({ text: raw.endsWith('\r') ? raw.slice(0, -1) : raw, start, number: lines.length });
+    start += raw.length + 1;
+  }
+  return lines;
+}
+
+/** Answers of a `->` line: JSON strings between bars. Null when they are not. */
+function parseAnswers(text: string): string[] | null {
+  const answers: string[] = [];
+  let rest = text;
+  for (;;) {
+    const quoted = /^"(?:[^"\\]|\\.)*"/.exec(rest)?.[0];
+    if (quoted === undefined) return null;
+    try {
+      answers.push(JSON.parse(quoted) as string);
+    } catch {
+      return null;
+    }
+    rest = rest.slice(quoted.length).trim();
+    if (rest === '') return answers;
+    if (!rest.startsWith('|')) return null;
+    rest = rest.slice(1).trim();
+  }
+}
+
+class Parser {
+  readonly prompts: FilePrompt[] = [];
+  readonly problems: PromptProblem[] = [];
+  private readonly names = new Set<string>();
+  private bos = true;
+  private name: string | null = null;
+  private fence: { line: Line; body: Line[] } | null = null;
+
+  constructor(private readonly source: string) {}
+
+  private problem(line: Line, message: string): void {
+    this.problems.push({ line: line.number, message });
+  }
+
+  private add(text: string, start: number, line: Line): void {
+    const { name } = this;
+    if (name !== null && this.names.has(name)) this.problem(line, `the name "${name}" is taken`);
+    if (name !== null) this.names.add(name);
+    this.prompts.push({ text, start, line: line.number, name, bos: this.bos, answers: [] });
+    this.name = null;
+  }
+
+  private directive(line: Line): void {
+    const [, word, value] = /^@(\S*)\s*(.*?)\s*$/.exec(line.text) ?? [];
+    if (word === 'name' && value) this.name = value;
+    else if (word === 'bos' && (value === 'true' || value === 'false')) this.bos = value === 'true';
+    else if (word === 'bos') this.problem(line, `@bos expects true or false, got "${value}"`);
+    else if (word === 'name') this.problem(line, '@name expects a name');
+    else this.problem(line, `unknown directive @${word}; there are @bos and @name`);
+  }
+
+  private answer(line: Line): void {
+    const last = this.prompts.at(-1);
+    const answers = parseAnswers(line.text.slice(2).trim());
+    if (!last) this.problem(line, 'an answer needs a prompt above it');
+    else if (!answers) this.problem(line, 'expected answers as JSON strings: -> " Mary" | " John"');
+    else last.answers = answers;
+  }
+
+  line(line: Line): void {
+    const { text } = line;
+    if (this.fence) {
+      if (text.startsWith('```')) this.closeFence();
+      else this.fence.body.push(line);
+    } else if (text.startsWith('```')) this.fence = { line, body: [] };
+    else if (text.trim() === '' || text.startsWith('#')) return;
+    else if (text.startsWith('@')) this.directive(line);
+    else if (text.startsWith('->')) this.answer(line);
+    else if (text.startsWith('\\')) this.add(text.slice(1), line.start + 1, line);
+    else this.add(text, line.start, line);
+  }
+
+  private closeFence(): void {
+    const { line, body } = this.fence ?? { line: { text: '', start: 0, number: 0 }, body: [] };
+    this.fence = null;
+    const first = body[0];
+    const last = body[body.length - 1];
+    if (first) this.add(this.source.slice(first.start, last.start + last.text.length), first.start, first);
+    else this.problem(line, 'the fenced prompt is empty');
+  }
+
+  end(): void {
+    if (this.fence) this.problem(this.fence.line, 'the fence is not closed');
+  }
+}
+
+/**
+ * Parses a prompt file: comments `#`, directives `@bos` and `@name`, one prompt a line taken verbatim (a leading `\` escapes), fenced
+ * prompts with newlines, answers `-> " Mary" | " John"` for the prompt above. What is not understood is reported, the rest is read.
+ */
+export function parsePrompts(source: string): PromptFile {
+  const parser = new Parser(source);
+  for (const line of linesOf(source)) parser.line(line);
+  parser.end();
+  return { prompts: parser.prompts, problems: parser.problems };
+}

@@ -1,0 +1,56 @@
+// `npm test`: everything a stranger runs. Builds, checks types, lint and format, then runs the tests; ends with "N passed, N failed".
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const results = [];
+const temp = mkdtempSync(join(tmpdir(), 'attention-circuits-test-'));
+const bin = (name) => join('node_modules', '.bin', process.platform === 'win32' ? `${name}.cmd` : name);
+
+function step(name, command, args, env = {}) {
+  const start = Date.now();
+  console.log(`\n── ${name}`);
+  const r = spawnSync(command, args, {
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+    shell: process.platform === 'win32',
+  });
+  const seconds = ((Date.now() - start) / 1000).toFixed(1);
+  console.log(`── ${name}: ${r.status === 0 ? 'ok' : 'FAILED'} (${seconds} s)`);
+  return r.status === 0;
+}
+
+/** The software Vulkan driver for the WebGPU tests, where it can be installed without asking. */
+function ensureVulkan() {
+  const driver = '/usr/lib/chromium/vk_swiftshader_icd.json';
+  const root = process.platform === 'linux' && process.getuid?.() === 0;
+  if (!root || existsSync(driver) || spawnSync('apt-get', ['--version']).status !== 0) return;
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  step('software Vulkan driver', 'sh', ['-c', 'apt-get update -q && apt-get install -qy --no-install-recommends chromium libvulkan1'], env);
+}
+
+const check = (name, command, args) => results.push({ name, ok: step(name, command, args) });
+check('build', process.execPath, ['esbuild.mjs']);
+check('types', bin('tsc'), ['-p', 'tsconfig.json']);
+check('lint', bin('eslint'), ['.', '--max-warnings', '0']);
+check('format', bin('prettier'), ['--check', '--log-level', 'warn', '.']);
+ensureVulkan();
+
+const report = join(temp, 'report.json');
+const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+const ok = step('tests', bin('vitest'), args, { ATTENTION_CIRCUITS_CACHE: join(temp, 'cache') });
+let passed = results.filter((r) => r.ok).length;
+let failed = results.length - passed;
+let skipped = 0;
+if (existsSync(report)) {
+  const r = JSON.parse(readFileSync(report, 'utf8'));
+  passed += r.numPassedTests;
+  failed += r.numFailedTests;
+  skipped += r.numPendingTests + r.numTodoTests;
+  if (!ok && r.numFailedTests === 0) failed++;
+} else failed++;
+rmSync(temp, { recursive: true, force: true });
+for (const r of results.filter((x) => !x.ok)) console.log(`failed: ${r.name}`);
+console.log(`\n${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
+process.exit(failed === 0 ? 0 : 1);
