@@ -27,7 +27,12 @@ function ensureVulkan() {
   const root = process.platform === 'linux' && process.getuid?.() === 0;
   if (!root || existsSync(driver) || spawnSync('apt-get', ['--version']).status !== 0) return;
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  step('software Vulkan driver', 'sh', ['-c', 'apt-get update -q && apt-get install -qy --no-install-recommends chromium libvulkan1'], env);
+  step(
+    'software Vulkan driver',
+    'sh',
+    ['-c', 'apt-get update -q && apt-get install -qy --no-install-recommends chromium libvulkan1'],
+    env,
+  );
 }
 
 const check = (name, command, args) => results.push({ name, ok: step(name, command, args) });

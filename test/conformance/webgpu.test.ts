@@ -8,7 +8,10 @@ import { expectClose, reference } from '../support/conformance';
 const DRIVER = process.env.TEST_VULKAN_DRIVER ?? '/usr/lib/chromium/vk_swiftshader_icd.json';
 const env = { VK_ICD_FILENAMES: DRIVER };
 const present = existsSync(DRIVER);
-if (!present) console.log(`skipped: WebGPU tests need a Vulkan driver, ${DRIVER} is not there (set TEST_VULKAN_DRIVER, or install chromium and libvulkan1)`);
+if (!present)
+  console.log(
+    `skipped: WebGPU tests need a Vulkan driver, ${DRIVER} is not there (set TEST_VULKAN_DRIVER, or install chromium and libvulkan1)`,
+  );
 
 describe.skipIf(!present)('WebGPU on a software Vulkan driver', () => {
   test('agrees with TransformerLens and SAELens within 1e-3', { timeout: 300_000 }, async () => {

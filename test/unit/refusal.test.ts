@@ -29,7 +29,12 @@ describe('one weight changed between the forward pass and the attribution is ref
 
   /** Every read of a tensor from now on sees one element changed. */
   const corrupt = (tensor: string): void => {
-    const { read } = CachedWeights.prototype;
+    const read = Object.getOwnPropertyDescriptor(CachedWeights.prototype, 'read')?.value as (
+      this: CachedWeights,
+      name: string,
+      start?: number,
+      count?: number,
+    ) => Float32Array;
     vi.spyOn(CachedWeights.prototype, 'read').mockImplementation(function (this: CachedWeights, name, start, count) {
       const data = read.call(this, name, start, count);
       if (name === tensor) data[3] += 0.5;
