@@ -9,7 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = {
-    "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "activation_function": "gelu_new", "n_layer": 4, "n_head": 4,
+    "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "_name_or_path": "attention-circuits-demo", "activation_function": "gelu_new", "n_layer": 4, "n_head": 4,
     "n_embd": 128, "n_positions": 128, "n_ctx": 128, "n_inner": None, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True,
     "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0, "initializer_range": 0.02,
     "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,

@@ -28,7 +28,8 @@ type Named = Record<string, { shape: number[]; data: Float32Array }>;
 function tinyTensors(): Named {
   const f = openSafetensors(join(TINY, 'model', 'model.safetensors'));
   const out: Named = {};
-  for (const [name, t] of f.tensors) if (!/\.attn\.bias$/.test(name)) out[name] = { shape: t.shape, data: f.read(name) };
+  for (const [name, t] of f.tensors)
+    if (!/\.attn\.bias$/.test(name)) out[name] = { shape: t.shape, data: f.read(name) };
   f.close();
   return out;
 }
@@ -140,10 +141,7 @@ describe('the same model in other layouts gives the same logits', () => {
     );
     expect(await logitsOf(dir)).toEqual(clean);
   });
-  test.each([
-    ['F16', 2 ** -10],
-    ['BF16', 2 ** -7],
-  ] as const)('in %s: as the same numbers rounded and stored as float32', async (dtype) => {
+  test.each(['F16', 'BF16'] as const)('in %s: as the same numbers rounded and stored as float32', async (dtype) => {
     const [a, b] = [folder(), folder()];
     writeHalf(join(a, 'model.safetensors'), tensors, dtype);
     const f = openSafetensors(join(a, 'model.safetensors'));

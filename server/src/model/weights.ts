@@ -3,6 +3,9 @@ import { addScaled, matVec, mean, vecMat } from '../maths';
 import { type CachedWeights, openCached } from '../store';
 import { type Contract } from './contract';
 
+/** Vectors made at import, per layer: β₁ W_V, and what it and b_V write through W_O. */
+const FOLDED = { ln: 'folded.ln_v', lnOut: 'folded.ln_v_out', biasOut: 'folded.b_v_out' };
+
 /** Vectors of one layer, small enough to keep in memory. */
 export interface LayerVectors {
   ln1Weight: Float32Array;
@@ -75,13 +78,9 @@ export class ModelWeights {
 
   /** W_V of a layer, [d_model, n_heads·d_head] row-major, as in the checkpoint. */
   W_V(l: number): Float32Array {
-    return this.matrix(`W_V.${l}`, () => {
-      const d = this.config.d_model;
-      const qkv = this.cached.read(`h.${l}.attn.c_attn.weight`);
-      const out = new Float32Array(d * d);
-      for (let r = 0; r < d; r++) out.set(qkv.subarray(r * 3 * d + 2 * d, (r + 1) * 3 * d), r * d);
-      return out;
-    });
+    return this.matrix(`W_V.${l}`, () =>
+      valueColumns(this.cached.read(`h.${l}.attn.c_attn.weight`), this.config.d_model),
+    );
   }
 
   /** W_O of a layer, [n_heads·d_head, d_model] row-major, as in the checkpoint. */
@@ -117,14 +116,16 @@ export class ModelWeights {
   constants(l: number, contract: Contract): LayerConstants {
     const d = this.config.d_model;
     const v = this.layers[l];
-    const bV = Float64Array.from(v.qkvBias.subarray(2 * d));
-    const lnPart = vecMat(v.ln1Bias, this.W_V(l), d, d);
+    const folded = (name: string): Float32Array => this.cached.read(`h.${l}.${name}`);
     const removed = new Float64Array(d);
     const kept = new Float64Array(d);
-    addScaled(contract.fold_value_biases ? removed : kept, 1, bV);
-    addScaled(contract.fold_value_biases && contract.fold_ln ? removed : kept, 1, lnPart);
-    const b_O = vecMat(removed, this.W_O(l), d, d);
-    addScaled(b_O, 1, v.outBias);
+    const b_O = Float64Array.from(v.outBias);
+    const part = (fold: boolean, values: Float32Array, written: string): void => {
+      addScaled(fold ? removed : kept, 1, values);
+      if (fold) addScaled(b_O, 1, folded(written));
+    };
+    part(contract.fold_value_biases, v.qkvBias.subarray(2 * d), FOLDED.biasOut);
+    part(contract.fold_value_biases && contract.fold_ln, folded(FOLDED.ln), FOLDED.lnOut);
     const b_out = Float64Array.from(v.projBias);
     if (contract.center_writing_weights) {
       for (const b of [b_O, b_out]) addScaled(b, -mean(b), new Float64Array(d).fill(1));
@@ -170,6 +171,27 @@ function matVecBand(m: Float32Array, v: Float64Array, d: number, start: number, 
   return out;
 }
 
+/** Columns of c_attn that make v, from a row-major [d, 3d] matrix: W_V [d, d]. */
+function valueColumns(qkv: Float32Array, d: number): Float32Array {
+  const out = new Float32Array(d * d);
+  for (let r = 0; r < d; r++) out.set(qkv.subarray(r * 3 * d + 2 * d, (r + 1) * 3 * d), r * d);
+  return out;
+}
+
+/** What folding needs of a layer's matrices, in double (reference attention-saes §3.1 steps 1 and 4). */
+function foldedVectors(folder: Gpt2Folder, l: number): [string, Float64Array][] {
+  const d = folder.config.d_model;
+  const read = (name: string): Float32Array => folder.weights.read(folder.nameOf(`h.${l}.${name}`));
+  const W_O = read('attn.c_proj.weight');
+  const ln = vecMat(read('ln_1.bias'), valueColumns(read('attn.c_attn.weight'), d), d, d);
+  const b_V = read('attn.c_attn.bias').subarray(2 * d);
+  return [
+    [FOLDED.ln, ln],
+    [FOLDED.lnOut, vecMat(ln, W_O, d, d)],
+    [FOLDED.biasOut, vecMat(b_V, W_O, d, d)],
+  ];
+}
+
 const CHUNK_ROWS = 4096;
 
 function importModel(folder: Gpt2Folder): CachedWeights {
@@ -197,6 +219,7 @@ function importModel(folder: Gpt2Folder): CachedWeights {
       copy('wpe.weight', [config.n_ctx, d]);
       for (let l = 0; l < config.n_layers; l++) {
         for (const [name, shape] of GPT2_LAYER_TENSORS(config)) copy(`h.${l}.${name}`, shape);
+        for (const [name, vector] of foldedVectors(folder, l)) w.put(`h.${l}.${name}`, [d], Float32Array.from(vector));
       }
       copy('ln_f.weight', [d]);
       copy('ln_f.bias', [d]);

@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { InputFileError, RuntimeFailure } from '../errors';
 
 /** Raised when the layout of imported weights changes, so that older imports are made anew. */
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 const ALIGNMENT = 64;
 
 /** One imported tensor: its shape and byte range in `weights.bin`. */
