@@ -18,7 +18,7 @@ from bpe import Bpe
 from model import GPT2, save_safetensors
 from train_model import batch
 
-SEED, DOCS, STEPS, BATCH, LR = 11, 24000, 3000, 1024, 1.5e-3
+SEED, DOCS, STEPS, BATCH, LR = 11, 16000, 2500, 1024, 2e-3
 K = 12
 WIDTH = {"attn": 512, "resid": 768, "mlp": 512}
 
@@ -93,8 +93,9 @@ def train_one(x, y, width, gen):
         xi, yi = x[i], y[i]
         pre = torch.relu((xi - b_dec if same else xi) @ W_enc + b_enc)
         with torch.no_grad():
-            flat = pre.flatten()
-            cut = torch.topk(flat, K * BATCH, sorted=False).values.min().item()
+            # The batch's K-per-row threshold, from every 16th row.
+            some = pre[::16]
+            cut = torch.topk(some.flatten(), K * some.shape[0], sorted=False).values.min().item()
             theta = cut if step == 0 else 0.99 * theta + 0.01 * cut
         acts = pre * (pre >= max(cut, 1e-6))
         out = acts @ W_dec + b_dec
@@ -104,19 +105,19 @@ def train_one(x, y, width, gen):
             quiet += 1
             quiet[acts.sum(0) > 0] = 0
         dead = quiet > 40
-        if dead.any():
+        if step % 4 == 0 and dead.any():
             n = int(min(64, dead.sum()))
             h = torch.relu((xi - b_dec if same else xi) @ W_enc[:, dead] + b_enc[dead] + 0.05)
             v, j = torch.topk(h, n, dim=1)
             aux = torch.zeros_like(h).scatter(1, j, v) @ W_dec[dead]
-            loss = loss + (error.detach() - aux).pow(2).sum(1).mean() / 16
+            loss = loss + (error.detach() - aux).pow(2).sum(1).mean() / 4
         opt.zero_grad()
         loss.backward()
         opt.step()
         with torch.no_grad():
             W_dec /= W_dec.norm(dim=1, keepdim=True)
     with torch.no_grad():
-        fvu = (loss / y.var(0).sum()).item()
+        fvu = (error.pow(2).sum(1).mean() / y.var(0).sum()).item()
         # Back to the data's scale: activations in units of y.
         e = W_enc * (sx / sy)
         return {"W_enc": e, "b_enc": b_enc / sy, "W_dec": W_dec, "b_dec": b_dec / sy,

@@ -5,7 +5,7 @@ import { InputFileError, UsageError } from '../errors';
 import { Engine, type PromptRun } from '../engine';
 import { type ContractChoice } from '../model';
 import { type ProviderChoice } from '../runtime';
-import { notice } from './output';
+import { notice, Progress } from './output';
 import { tokenList } from './parse';
 
 /** Options that every command about a prompt shares, as commander gives them. */
@@ -70,14 +70,32 @@ export function resolveModel(home: string, model: string, sae: string[]): { mode
   return { model: dir, dictionaries: sae.length > 0 ? sae : [join(home, 'demo', 'saes')] };
 }
 
+/** Shows how far imports are, one line at a time. */
+export function importProgress(): { onImport: (path: string, done: number, total: number) => void; end: () => void } {
+  let bar: Progress | null = null;
+  let current = '';
+  return {
+    onImport: (path, done, total) => {
+      if (path !== current) bar = new Progress(`importing ${path}`, (n) => `${(n / 1e6).toFixed(0)} MB`);
+      current = path;
+      bar?.update(done, total);
+    },
+    end: () => bar?.end(),
+  };
+}
+
 /** Opens the engine that the options describe. */
-export function openEngine(context: Context, o: Omit<CommonOptions, 'prompt' | 'tokens' | 'bos'>): Promise<Engine> {
-  return Engine.open({
-    ...resolveModel(context.home, o.model, o.sae),
-    contract: o.contract,
-    provider: o.provider,
-    notice,
-  });
+export async function openEngine(
+  context: Context,
+  o: Omit<CommonOptions, 'prompt' | 'tokens' | 'bos'>,
+): Promise<Engine> {
+  const { onImport, end } = importProgress();
+  try {
+    const options = { contract: o.contract, provider: o.provider, notice, onImport, signal: context.signal };
+    return await Engine.open({ ...resolveModel(context.home, o.model, o.sae), ...options });
+  } finally {
+    end();
+  }
 }
 
 /** Token ids that the options describe. Throws UsageError unless exactly one of --prompt and --tokens is given. */

@@ -61,7 +61,10 @@ export function notice(line: string): void {
 export class Progress {
   private shown = 0;
 
-  constructor(private readonly what: string) {}
+  constructor(
+    private readonly what: string,
+    private readonly amount: (n: number) => string = String,
+  ) {}
 
   update(done: number, total: number): void {
     const now = Date.now();
@@ -69,7 +72,9 @@ export class Progress {
     this.shown = now;
     const width = 24;
     const filled = Math.round((width * done) / Math.max(1, total));
-    process.stderr.write(`\r${this.what} [${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${done}/${total}\x1b[K`);
+    process.stderr.write(
+      `\r${this.what} [${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${this.amount(done)} of ${this.amount(total)}\x1b[K`,
+    );
   }
 
   end(): void {

@@ -2,7 +2,7 @@ import { UnsupportedError, UsageError } from '../errors';
 import { type DictionaryConfig, openDictionaryFolder } from '../formats';
 import { addScaled, dot, mean } from '../maths';
 import { floats, ints, type Runtime } from '../runtime';
-import { type CachedWeights } from '../store';
+import { type CachedWeights, type ImportOptions } from '../store';
 import { type FeatureActs, fromRows } from './activations';
 import { encoderGraph, rowsGraph } from './graphs';
 import { importDictionary } from './import';
@@ -201,10 +201,10 @@ export class Dictionary {
 }
 
 /** Opens a SAELens folder as a dictionary, importing it into the cache on first use. */
-export function openDictionary(path: string, runtime: Runtime, onImport?: (path: string) => void): Dictionary {
+export async function openDictionary(path: string, runtime: Runtime, options: ImportOptions = {}): Promise<Dictionary> {
   const folder = openDictionaryFolder(path);
   try {
-    return new Dictionary(path, folder.config, importDictionary(folder, onImport), runtime);
+    return new Dictionary(path, folder.config, await importDictionary(folder, options), runtime);
   } finally {
     folder.weights.close();
   }

@@ -1,6 +1,6 @@
 import { type DictionaryFolder } from '../formats';
 import { norm } from '../maths';
-import { type CachedWeights, openCached } from '../store';
+import { type CachedWeights, type ImportOptions, openCached } from '../store';
 
 const FEATURE_BLOCK = 2048;
 
@@ -11,13 +11,13 @@ const FEATURE_BLOCK = 2048;
  * term only with apply_b_dec_to_input), in double until stored; `rowScale` [d_sae] where the pre-activation scales w (e^r gated,
  * ‖d‖ TopK with rescaling); `decScale` [d_sae] = 1/‖d‖ likewise; `gate` [d_sae] = b_gate − b_dec·w; `threshold`; `W_skip`.
  */
-export function importDictionary(folder: DictionaryFolder, onImport?: (path: string) => void): CachedWeights {
+export function importDictionary(folder: DictionaryFolder, options: ImportOptions): Promise<CachedWeights> {
   const { config: c, weights } = folder;
   const { d_in, d_sae, d_out } = c;
   return openCached(
     'dictionary',
     folder.files,
-    (w) => {
+    async (w) => {
       const W_enc = weights.read('W_enc');
       const b_dec = weights.read('b_dec');
       const W_dec = weights.read('W_dec');
@@ -31,18 +31,18 @@ export function importDictionary(folder: DictionaryFolder, onImport?: (path: str
           if (c.apply_b_dec_to_input)
             for (let f = 0, o = i * d_sae + start; f < n; f++) inputBias[start + f] += b_dec[i] * W_enc[o + f];
         }
-        w.append(block);
+        await w.append(block);
       }
       w.end();
-      w.put('W_dec', [d_sae, d_out], W_dec);
-      w.put('b_dec', [d_out], b_dec);
+      await w.put('W_dec', [d_sae, d_out], W_dec);
+      await w.put('b_dec', [d_out], b_dec);
       let rowScale: Float32Array | null = null;
       let offset: Float32Array;
       if (c.architecture === 'gated') {
         rowScale = weights.read('r_mag').map(Math.exp);
         offset = weights.read('b_mag');
         const gate = weights.read('b_gate');
-        w.put(
+        await w.put(
           'gate',
           [d_sae],
           gate.map((b, f) => b - inputBias[f]),
@@ -51,7 +51,7 @@ export function importDictionary(folder: DictionaryFolder, onImport?: (path: str
         offset = weights.read('b_enc');
         if (c.architecture === 'topk' && c.rescale_acts_by_decoder_norm) {
           rowScale = Float32Array.from({ length: d_sae }, (_, f) => norm(W_dec, d_out, f * d_out));
-          w.put(
+          await w.put(
             'decScale',
             [d_sae],
             rowScale.map((n) => 1 / n),
@@ -60,7 +60,7 @@ export function importDictionary(folder: DictionaryFolder, onImport?: (path: str
       }
       const scale = rowScale;
       const gated = c.architecture === 'gated';
-      w.put(
+      await w.put(
         'c',
         [d_sae],
         offset.map((b, f) => {
@@ -68,10 +68,10 @@ export function importDictionary(folder: DictionaryFolder, onImport?: (path: str
           return gated ? b - scale[f] * inputBias[f] : scale[f] * (b - inputBias[f]);
         }),
       );
-      if (scale) w.put('rowScale', [d_sae], scale);
-      if (c.architecture === 'jumprelu') w.put('threshold', [d_sae], weights.read('threshold'));
-      if (c.skip) w.put('W_skip', [d_out, d_in], weights.read('W_skip'));
+      if (scale) await w.put('rowScale', [d_sae], scale);
+      if (c.architecture === 'jumprelu') await w.put('threshold', [d_sae], weights.read('threshold'));
+      if (c.skip) await w.put('W_skip', [d_out, d_in], weights.read('W_skip'));
     },
-    () => onImport?.(folder.path),
+    options,
   );
 }

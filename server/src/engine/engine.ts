@@ -20,8 +20,11 @@ export interface EngineOptions {
   dictionaries: string[];
   contract: ContractChoice;
   provider: ProviderChoice;
-  /** Told once each: what was assumed, passed over, or is being imported. */
+  /** Told once each: what was assumed or passed over. */
   notice?: (line: string) => void;
+  /** Told how far the import of a model or dictionary is, in bytes. */
+  onImport?: (path: string, done: number, total: number) => void;
+  signal?: AbortSignal;
 }
 
 /** A prompt as token ids, with the text it came from where there is one. */
@@ -57,13 +60,17 @@ export class Engine {
   /** Opens everything, importing weights into the cache on first use. Throws the errors of readers and runtime. */
   static async open(options: EngineOptions): Promise<Engine> {
     const notice = options.notice ?? ((): void => undefined);
-    const weights = openModelWeights(options.model);
+    const importing = (path: string): { onProgress: (done: number, total: number) => void; signal?: AbortSignal } => ({
+      onProgress: (done, total) => options.onImport?.(path, done, total),
+      signal: options.signal,
+    });
+    const weights = await openModelWeights(options.model, importing(options.model));
     const decision = await chooseProvider(options.provider);
     for (const r of decision.reasons) notice(`provider ${decision.provider}; passed over ${r}`);
     const runtime = new Runtime(decision.provider);
     const bySite = new Map<string, Dictionary>();
     for (const path of options.dictionaries.flatMap(findDictionaryFolders)) {
-      const d = openDictionary(path, runtime, (p) => notice(`importing ${p}`));
+      const d = await openDictionary(path, runtime, importing(path));
       shapesFor(d, weights);
       const other = bySite.get(d.site);
       if (other) throw new UsageError(`two dictionaries on ${d.site}: ${other.path} and ${d.path}; give one`);

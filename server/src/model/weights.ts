@@ -1,6 +1,6 @@
 import { GPT2_LAYER_TENSORS, type Gpt2Config, type Gpt2Folder, openGpt2Folder } from '../formats';
 import { addScaled, matVec, mean, vecMat } from '../maths';
-import { type CachedWeights, openCached } from '../store';
+import { type CachedWeights, type ImportOptions, openCached } from '../store';
 import { type Contract } from './contract';
 
 /** Vectors made at import, per layer: β₁ W_V, and what it and b_V write through W_O. */
@@ -194,19 +194,19 @@ function foldedVectors(folder: Gpt2Folder, l: number): [string, Float64Array][] 
 
 const CHUNK_ROWS = 4096;
 
-function importModel(folder: Gpt2Folder): CachedWeights {
+function importModel(folder: Gpt2Folder, options: ImportOptions): Promise<CachedWeights> {
   const { config, weights } = folder;
   return openCached(
     'gpt2',
     folder.files,
-    (w) => {
-      const copy = (plain: string, shape: number[], onRows?: (rows: Float32Array) => void): void => {
+    async (w) => {
+      const copy = async (plain: string, shape: number[], onRows?: (rows: Float32Array) => void): Promise<void> => {
         const cols = shape.slice(1).reduce((a, b) => a * b, 1);
         w.begin(plain, shape);
         for (let r = 0; r < shape[0]; r += CHUNK_ROWS) {
           const rows = weights.read(folder.nameOf(plain), r * cols, Math.min(CHUNK_ROWS, shape[0] - r) * cols);
           onRows?.(rows);
-          w.append(rows);
+          await w.append(rows);
         }
         w.end();
       };
@@ -215,30 +215,31 @@ function importModel(folder: Gpt2Folder): CachedWeights {
       const accumulate = (rows: Float32Array): void => {
         for (let o = 0; o < rows.length; o += d) addScaled(sum, 1, rows, o);
       };
-      copy('wte.weight', [config.d_vocab, d], folder.untied ? undefined : accumulate);
-      copy('wpe.weight', [config.n_ctx, d]);
+      await copy('wte.weight', [config.d_vocab, d], folder.untied ? undefined : accumulate);
+      await copy('wpe.weight', [config.n_ctx, d]);
       for (let l = 0; l < config.n_layers; l++) {
-        for (const [name, shape] of GPT2_LAYER_TENSORS(config)) copy(`h.${l}.${name}`, shape);
-        for (const [name, vector] of foldedVectors(folder, l)) w.put(`h.${l}.${name}`, [d], Float32Array.from(vector));
+        for (const [name, shape] of GPT2_LAYER_TENSORS(config)) await copy(`h.${l}.${name}`, shape);
+        for (const [name, vector] of foldedVectors(folder, l))
+          await w.put(`h.${l}.${name}`, [d], Float32Array.from(vector));
       }
-      copy('ln_f.weight', [d]);
-      copy('ln_f.bias', [d]);
-      if (folder.untied) copy('lm_head.weight', [config.d_vocab, d], accumulate);
-      w.put(
+      await copy('ln_f.weight', [d]);
+      await copy('ln_f.bias', [d]);
+      if (folder.untied) await copy('lm_head.weight', [config.d_vocab, d], accumulate);
+      await w.put(
         'meanUnembedding',
         [d],
         Float32Array.from(sum, (s) => s / config.d_vocab),
       );
     },
-    () => undefined,
+    options,
   );
 }
 
 /** Opens a Hugging Face GPT-2 folder, importing it into the cache on first use. Throws InputFileError, UnsupportedError. */
-export function openModelWeights(path: string): ModelWeights {
+export async function openModelWeights(path: string, options: ImportOptions = {}): Promise<ModelWeights> {
   const folder = openGpt2Folder(path);
   try {
-    return new ModelWeights(path, folder.config, importModel(folder), folder.untied);
+    return new ModelWeights(path, folder.config, await importModel(folder, options), folder.untied);
   } finally {
     folder.weights.close();
   }

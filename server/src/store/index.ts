@@ -1,1 +1,8 @@
-export { CachedWeights, CacheWriter, cacheRoot, openCached, type CachedTensor } from './weightCache';
+export {
+  CachedWeights,
+  CacheWriter,
+  cacheRoot,
+  type ImportOptions,
+  openCached,
+  type CachedTensor,
+} from './weightCache';

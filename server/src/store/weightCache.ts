@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   realpathSync,
@@ -16,7 +17,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { InputFileError, RuntimeFailure } from '../errors';
+import { CancelledError, RuntimeFailure, throwIfCancelled } from '../errors';
 
 /** Raised when the layout of imported weights changes, so that older imports are made anew. */
 const LAYOUT_VERSION = 2;
@@ -46,19 +47,41 @@ export function cacheRoot(): string {
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'attention-circuits');
 }
 
-/** Writes tensors one after another into a `weights.bin`, hashing as it goes. */
+/** How an import is watched and stopped. */
+export interface ImportOptions {
+  /** Called with the bytes written so far and those expected. */
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+const BREATHE_BYTES = 1 << 24;
+
+/** Writes tensors one after another into a `weights.bin`, hashing as it goes, and lets other work in between. */
 export class CacheWriter {
   readonly tensors: Record<string, CachedTensor> = {};
   private readonly hash = createHash('sha256');
   private at = 0;
   private open: string | null = null;
+  private breathed = 0;
 
-  constructor(private readonly fd: number) {}
+  constructor(
+    private readonly fd: number,
+    private readonly expected: number,
+    private readonly options: ImportOptions,
+  ) {}
 
   private bytes(data: Uint8Array): void {
     for (let done = 0; done < data.byteLength;) done += writeSync(this.fd, data, done);
     this.hash.update(data);
     this.at += data.byteLength;
+  }
+
+  private async breathe(): Promise<void> {
+    if (this.at - this.breathed < BREATHE_BYTES) return;
+    this.breathed = this.at;
+    this.options.onProgress?.(Math.min(this.at, this.expected), this.expected);
+    await new Promise((r) => setImmediate(r));
+    throwIfCancelled(this.options.signal);
   }
 
   /** Begins a tensor; `append` then brings its elements in order, in as many pieces as is convenient. */
@@ -68,8 +91,11 @@ export class CacheWriter {
     this.open = name;
   }
 
-  append(data: Float32Array): void {
-    this.bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  async append(data: Float32Array): Promise<void> {
+    for (let o = 0; o < data.byteLength; o += BREATHE_BYTES) {
+      this.bytes(new Uint8Array(data.buffer, data.byteOffset + o, Math.min(BREATHE_BYTES, data.byteLength - o)));
+      await this.breathe();
+    }
   }
 
   /** Checks that the tensor begun last is complete. */
@@ -80,9 +106,9 @@ export class CacheWriter {
     this.open = null;
   }
 
-  put(name: string, shape: number[], data: Float32Array): void {
+  async put(name: string, shape: number[], data: Float32Array): Promise<void> {
     this.begin(name, shape);
-    this.append(data);
+    await this.append(data);
     this.end();
   }
 
@@ -177,29 +203,43 @@ function makeRoot(needed: number): string {
   return root;
 }
 
+/** Removes what imports of processes that no longer run have left. */
+function sweep(root: string): void {
+  for (const name of readdirSync(root)) {
+    const pid = /^\.import-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || Number(pid) === process.pid) continue;
+    try {
+      process.kill(Number(pid), 0);
+    } catch (e) {
+      if ((e as NodeJS.ErrnoException).code === 'ESRCH') rmSync(join(root, name), { recursive: true, force: true });
+    }
+  }
+}
+
 /**
  * Gives the imported form of some weight files, importing them first if that has not been done (keyed by path, size and time
  * of change). The import is written aside and renamed into place: it is either complete or absent, also with several
- * processes at once. Throws what `fill` throws, and RuntimeFailure when the cache cannot be written.
+ * processes at once. Throws what `fill` throws, CancelledError, and RuntimeFailure when the cache cannot be written.
  */
-export function openCached(
+export async function openCached(
   kind: string,
   files: string[],
-  fill: (w: CacheWriter) => void,
-  onImport?: (kind: string) => void,
-): CachedWeights {
+  fill: (w: CacheWriter) => Promise<void>,
+  options: ImportOptions = {},
+): Promise<CachedWeights> {
   const dir = join(cacheRoot(), `${kind}-${keyOf(kind, files)}`);
   const have = readManifest(dir);
   if (have) return have;
-  const root = makeRoot(files.reduce((n, f) => n + statSync(f).size, 0));
-  onImport?.(kind);
+  const bytes = files.reduce((n, f) => n + statSync(f).size, 0);
+  const root = makeRoot(bytes);
+  sweep(root);
   const aside = join(root, `.import-${process.pid}-${randomBytes(4).toString('hex')}`);
   mkdirSync(aside);
   try {
     const fd = openSync(join(aside, CachedWeights.FILE), 'w');
-    const writer = new CacheWriter(fd);
+    const writer = new CacheWriter(fd, bytes, options);
     try {
-      fill(writer);
+      await fill(writer);
     } finally {
       closeSync(fd);
     }
@@ -208,13 +248,13 @@ export function openCached(
     renameSync(aside, dir);
   } catch (e) {
     rmSync(aside, { recursive: true, force: true });
-    const again = readManifest(dir);
+    const again = e instanceof CancelledError ? null : readManifest(dir);
     if (again) return again;
     if ((e as NodeJS.ErrnoException).code === 'ENOSPC')
       throw new RuntimeFailure(`no space left in ${root} while importing ${files.at(-1)}`);
     throw e;
   }
   const made = readManifest(dir);
-  if (!made) throw new InputFileError(dir, 'the import did not complete');
+  if (!made) throw new RuntimeFailure(`${dir}: the import did not complete`);
   return made;
 }

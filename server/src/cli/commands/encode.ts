@@ -3,12 +3,12 @@ import { openDictionary } from '../../dictionaries';
 import { UsageError } from '../../errors';
 import { findDictionaryFolders } from '../../formats';
 import { chooseProvider, type ProviderChoice, Runtime } from '../../runtime';
-import { withOutput } from '../common';
+import { type Context, importProgress, withOutput } from '../common';
 import { notice, writeJson, writeText } from '../output';
 import { readRows } from '../parse';
 
 /** `encode`: one dictionary by itself, no model involved. */
-export function addEncode(program: Command): void {
+export function addEncode(program: Command, context: Context): void {
   withOutput(program.command('encode'))
     .description('feature activations and reconstruction of one dictionary by itself')
     .requiredOption('--sae <path>', 'the dictionary')
@@ -19,7 +19,9 @@ export function addEncode(program: Command): void {
       const decision = await chooseProvider(o.provider);
       for (const r of decision.reasons) notice(`provider ${decision.provider}; passed over ${r}`);
       const runtime = new Runtime(decision.provider);
-      const dictionary = openDictionary(folders[0], runtime, (p) => notice(`importing ${p}`));
+      const { onImport, end } = importProgress();
+      const onProgress = (done: number, total: number): void => onImport(folders[0], done, total);
+      const dictionary = await openDictionary(folders[0], runtime, { onProgress, signal: context.signal }).finally(end);
       try {
         const { d_in, d_sae, d_out } = dictionary.config;
         const x = readRows(o.input, d_in);
