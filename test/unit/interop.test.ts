@@ -108,6 +108,13 @@ describe('graph files of other tools', () => {
     expect(g.metadata.dfa).toMatchObject({ import: { dialect: 'B', ambiguousNodes: 1 } });
   });
 
+  test('nodes that share an id are kept apart and the graph says so', () => {
+    const nodes = [node('a', 'cross layer transcoder', '1', 0, 5), node('a', 'cross layer transcoder', '1', 0, 6)];
+    const g = load({ metadata: { ...metadata, schema_version: 1 }, qParams: {}, nodes, links: [] });
+    expect(g.nodes.map((n) => n.node_id)).toEqual(['a', 'a#2']);
+    expect(JSON.stringify(g.metadata.dfa)).toMatch(/1 nodes had the id of an earlier one/);
+  });
+
   test('C and D pass through with everything they hold', () => {
     const c = { ...metadata, schema_version: 1, anything: [1, { deep: true }] };
     const nodes = [node('3_-1_1', 'mlp reconstruction error', '3', 1, -1), node('E_7_0', 'embedding', 'E', 0, 0)];

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { InputFileError, UsageError } from '../errors';
-import { Engine, type PromptRun } from '../engine';
+import { Engine, type Prompt, type PromptRun } from '../engine';
 import { type ContractChoice } from '../model';
 import { type ProviderChoice } from '../runtime';
 import { notice, Progress } from './output';
@@ -98,22 +98,25 @@ export async function openEngine(
   }
 }
 
-/** Token ids that the options describe. Throws UsageError unless exactly one of --prompt and --tokens is given. */
-export function promptTokens(engine: Engine, o: CommonOptions): number[] {
+/** The prompt that the options describe. Throws UsageError unless exactly one of --prompt and --tokens is given. */
+export function promptOf(engine: Engine, o: CommonOptions): Prompt {
   if ((o.prompt === undefined) === (o.tokens === undefined))
     throw new UsageError('give the prompt either as --prompt TEXT or as --tokens 1,2,3');
-  return o.tokens !== undefined ? tokenList(o.tokens) : engine.prompt(o.prompt ?? '', o.bos).tokens;
+  if (o.tokens === undefined) return engine.prompt(o.prompt ?? '', o.bos);
+  const tokens = tokenList(o.tokens);
+  return { tokens, ranges: tokens.map(() => null) };
 }
 
 /** Opens the engine, runs the prompt, hands both to `use`, and closes. */
 export async function withRun<T>(
   context: Context,
   o: CommonOptions,
-  use: (engine: Engine, run: PromptRun) => Promise<T>,
+  use: (engine: Engine, run: PromptRun, prompt: Prompt) => Promise<T>,
 ): Promise<T> {
   const engine = await openEngine(context, o);
   try {
-    return await use(engine, await engine.run(promptTokens(engine, o), undefined, context.signal));
+    const prompt = promptOf(engine, o);
+    return await use(engine, await engine.run(prompt.tokens, undefined, context.signal), prompt);
   } finally {
     await engine.close();
   }

@@ -36,24 +36,30 @@ export function activationAt(a: FeatureActs, position: number, feature: number):
   return i < 0 ? 0 : a.activations[i];
 }
 
-/** Builds the sparse form from rows given in order, each a list of (feature, activation) in any order. */
-export function fromRows(rows: [number, number][][], norms: RowNorm[]): FeatureActs {
-  const total = rows.reduce((n, r) => n + r.length, 0);
-  const acts: FeatureActs = {
-    offsets: new Int32Array(rows.length + 1),
-    features: new Int32Array(total),
-    activations: new Float32Array(total),
-    norms,
-  };
-  let at = 0;
-  rows.forEach((r, s) => {
-    for (const [f, a] of [...r].sort((p, q) => p[0] - q[0])) {
-      acts.features[at] = f;
-      acts.activations[at++] = a;
-    }
-    acts.offsets[s + 1] = at;
-  });
-  return acts;
+/** Collects the sparse form row by row, in order. */
+export class ActsBuilder {
+  private readonly features: number[] = [];
+  private readonly activations: number[] = [];
+  private readonly offsets: number[] = [0];
+
+  /** An entry of the current row; features must come in ascending order. */
+  add(feature: number, activation: number): void {
+    this.features.push(feature);
+    this.activations.push(activation);
+  }
+
+  endRow(): void {
+    this.offsets.push(this.features.length);
+  }
+
+  build(norms: RowNorm[]): FeatureActs {
+    return {
+      offsets: Int32Array.from(this.offsets),
+      features: Int32Array.from(this.features),
+      activations: Float32Array.from(this.activations),
+      norms,
+    };
+  }
 }
 
 /** First `rows` rows of an older set followed by a new one: what causality leaves unchanged, and the rest. */

@@ -1,9 +1,9 @@
 import { UnsupportedError, UsageError } from '../errors';
 import { type DictionaryConfig, openDictionaryFolder } from '../formats';
 import { addScaled, dot, mean } from '../maths';
-import { floats, ints, type Runtime } from '../runtime';
+import { floats, ints, type Results, type Runtime } from '../runtime';
 import { type CachedWeights, type ImportOptions } from '../store';
-import { type FeatureActs, fromRows } from './activations';
+import { ActsBuilder, type FeatureActs } from './activations';
 import { encoderGraph, rowsGraph } from './graphs';
 import { importDictionary } from './import';
 import { normaliseRows, type RowNorm, rowNorm } from './normalisation';
@@ -34,6 +34,28 @@ function siteOf(path: string, c: DictionaryConfig): { kind: DictionaryKind; laye
     `${path}: a ${c.transcoder ? 'transcoder' : 'dictionary'} on ${c.hook_name} is not supported ` +
       '(attn.hook_z, hook_resid_pre, hook_resid_post, and transcoders on ln2.hook_normalized are)',
   );
+}
+
+/** Adds n rows of a sparse encoder's output, which is in row-major order. */
+function addSparse(built: ActsBuilder, n: number, out: Results): void {
+  const value = floats(out, 'value');
+  const where = ints(out, 'where');
+  for (let r = 0, i = 0; r < n; r++) {
+    for (; i < value.length && where[i] === r; i++) built.add(where[value.length + i], value[i]);
+    built.endRow();
+  }
+}
+
+/** Adds n rows of a TopK encoder's output, without the values that are not positive. */
+function addTop(built: ActsBuilder, n: number, out: Results): void {
+  const value = floats(out, 'topValue');
+  const index = ints(out, 'topIndex');
+  const k = value.length / n;
+  for (let r = 0; r < n; r++) {
+    const order = Array.from({ length: k }, (_, i) => r * k + i).filter((i) => value[i] > 0);
+    for (const i of order.sort((a, b) => index[a] - index[b])) built.add(index[i], value[i]);
+    built.endRow();
+  }
 }
 
 /**
@@ -85,26 +107,15 @@ export class Dictionary {
     const S = x.length / d_in;
     const norms = Array.from({ length: S }, (_, s) => rowNorm(normalisation, x, d_in, s * d_in));
     const input = normalisation === 'none' ? x : normaliseRows(x, d_in, norms);
-    const rows: [number, number][][] = Array.from({ length: S }, () => []);
     const session = await this.runtime.session(this.cached.dir, 'encode', () => encoderGraph(this.config, this.cached));
+    const built = new ActsBuilder();
     for (let start = 0; start < S; start += ENCODE_ROWS) {
       const n = Math.min(ENCODE_ROWS, S - start);
       const feeds = { x: { data: input.subarray(start * d_in, (start + n) * d_in), dims: [n, d_in] } };
-      if (this.config.architecture === 'topk') {
-        const out = await session.run(feeds, ['topValue', 'topIndex']);
-        const value = floats(out, 'topValue');
-        const index = ints(out, 'topIndex');
-        const k = value.length / n;
-        for (let i = 0; i < value.length; i++)
-          if (value[i] > 0) rows[start + Math.floor(i / k)].push([index[i], value[i]]);
-      } else {
-        const out = await session.run(feeds, ['value', 'where']);
-        const value = floats(out, 'value');
-        const where = ints(out, 'where');
-        for (let i = 0; i < value.length; i++) rows[start + where[i]].push([where[value.length + i], value[i]]);
-      }
+      if (this.config.architecture === 'topk') addTop(built, n, await session.run(feeds, ['topValue', 'topIndex']));
+      else addSparse(built, n, await session.run(feeds, ['value', 'where']));
     }
-    return fromRows(rows, norms);
+    return built.build(norms);
   }
 
   /**

@@ -82,7 +82,7 @@ class Fields {
 
 /** Old, flat configurations brought to the keys of the new ones. */
 function modernise(raw: Record<string, unknown>): Record<string, unknown> {
-  const c: Record<string, unknown> = { ...raw };
+  const c: Record<string, unknown> = { ...(raw.metadata as Record<string, unknown> | undefined), ...raw };
   c.hook_name ??= raw.hook_point;
   c.activation_fn ??= raw.activation_fn_str ?? 'relu';
   c.architecture ??= 'standard';

@@ -151,12 +151,20 @@ class Importer {
       else this.rekeyed.set(n.node_id, id);
       n.node_id = id;
     }
+  }
+
+  /** Gives every node its own id: of nodes that share one, the first keeps it and the links. */
+  private distinguish(nodes: GraphFileNode[]): void {
     const seen = new Set<string>();
+    let renamed = 0;
     for (const n of nodes) {
-      if (seen.has(n.node_id))
-        throw new InputFileError(this.path, `two nodes have the id ${JSON.stringify(n.node_id)}`);
+      const id = n.node_id;
+      for (let i = 2; seen.has(n.node_id); i++) n.node_id = `${id}#${i}`;
+      if (n.node_id !== id) renamed++;
       seen.add(n.node_id);
     }
+    if (renamed)
+      this.warnings.push(`${renamed} nodes had the id of an earlier one and were renamed; links stay with the first`);
   }
 
   private links(raw: Raw[], ids: ReadonlySet<string>): GraphFileLink[] {
@@ -183,9 +191,8 @@ class Importer {
     const concatenated = dialect === 'A' && legacyIsConcatenated(rawNodes);
     const nodes = rawNodes.map((n, i) => this.node(n, i, dialect, concatenated));
     if (dialect === 'A' || dialect === 'B') this.rekey(nodes);
-    else this.rekey([]);
+    this.distinguish(nodes);
     const ids = new Set(nodes.map((n) => n.node_id));
-    if (ids.size !== nodes.length) throw new InputFileError(this.path, 'two nodes have the same id');
     this.relayerLogits(nodes);
     const links = this.links(list(this.path, this.raw.links, 'links'), ids);
     const tokens = Array.isArray(metadata.prompt_tokens) ? metadata.prompt_tokens.map(String) : [];

@@ -1,5 +1,5 @@
 import { type Command } from 'commander';
-import { type Engine, type PromptRun } from '../../engine';
+import { type Engine, type Prompt, type PromptRun } from '../../engine';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { wholeNumber } from '../parse';
@@ -16,7 +16,8 @@ interface SiteJson {
 }
 
 export interface ActivationsJson {
-  tokens: { position: number; id: number; text: string | null }[];
+  /** `start` and `end` are UTF-16 offsets in --prompt; BOS and --tokens have none. */
+  tokens: { position: number; id: number; text: string | null; start?: number; end?: number }[];
   sites: Record<string, SiteJson>;
   predictions: Prediction[];
   logits?: Float32Array[];
@@ -41,11 +42,15 @@ async function siteJson(run: PromptRun, site: string): Promise<SiteJson> {
 export async function activationsJson(
   engine: Engine,
   run: PromptRun,
+  prompt: Prompt,
   top: number,
   logits: boolean,
   signal?: AbortSignal,
 ): Promise<ActivationsJson> {
-  const tokens = run.trace.tokens.map((id, position) => ({ position, id, text: run.vocabularyText(id) }));
+  const tokens = run.trace.tokens.map((id, position) => {
+    const range = prompt.ranges[position];
+    return { position, id, text: run.vocabularyText(id), ...(range ? { start: range.start, end: range.end } : {}) };
+  });
   const sites: Record<string, SiteJson> = {};
   for (const site of engine.dictionaries.keys()) sites[site] = await siteJson(run, site);
   const p = await predict(engine, run.trace, top, logits, signal);
@@ -84,8 +89,8 @@ export function addActivations(program: Command, context: Context): void {
     .option('--logits', 'print all logits')
     .action(async (o: CommonOptions & { top: string; logits?: boolean }) => {
       const top = wholeNumber('--top', o.top, 1);
-      await withRun(context, o, async (engine, run) => {
-        const result = await activationsJson(engine, run, top, o.logits === true, context.signal);
+      await withRun(context, o, async (engine, run, prompt) => {
+        const result = await activationsJson(engine, run, prompt, top, o.logits === true, context.signal);
         await (o.json ? writeJson(result) : writeText(human(result)));
       });
     });

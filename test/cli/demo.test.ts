@@ -1,0 +1,95 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { type NodeJson } from '../../server/src/attribution';
+import { type ActivationsJson } from '../../server/src/cli/commands/activations';
+import { cli } from '../support/cli';
+
+const HOME = join(__dirname, '..', '..');
+const PROMPT = 'When John and Mary went to the shops, John gave the bag to';
+
+async function json<T>(...args: string[]): Promise<T> {
+  const r = await cli([args[0], '--model', 'demo', '--json', ...args.slice(1)]);
+  if (r.code !== 0) throw new Error(r.stderr);
+  return JSON.parse(r.stdout) as T;
+}
+
+const bytesBelow = (dir: string): number =>
+  readdirSync(dir, { withFileTypes: true }).reduce((n, e) => {
+    const path = join(dir, e.name);
+    return n + (e.isDirectory() ? bytesBelow(path) : statSync(path).size);
+  }, 0);
+
+describe('the embedded demo model', () => {
+  test('stays within 20 MB and has every dictionary it promises', () => {
+    expect(bytesBelow(join(HOME, 'demo'))).toBeLessThan(20e6);
+    const sites = readdirSync(join(HOME, 'demo', 'saes')).sort();
+    const want = [0, 1, 2, 3].flatMap((l) => [
+      `blocks.${l}.attn.hook_z`,
+      `blocks.${l}.hook_resid_pre`,
+      `blocks.${l}.ln2.hook_normalized`,
+    ]);
+    expect(sites).toEqual([...want, 'blocks.3.hook_resid_post'].sort());
+  });
+
+  test('BOS is position 0, and tokens know their place in the prompt', async () => {
+    const a = await json<ActivationsJson>('activations', '--prompt', PROMPT);
+    expect(a.tokens[0]).toEqual({ position: 0, id: 896, text: '<|endoftext|>' });
+    for (const t of a.tokens.slice(1)) expect(PROMPT.slice(t.start, t.end)).toBe(t.text);
+    expect(a.predictions[a.tokens.length - 1].top[0].text).toBe(' Mary');
+    expect(Object.keys(a.sites)).toHaveLength(13);
+    const bare = await json<ActivationsJson>('activations', '--prompt', PROMPT, '--no-bos');
+    expect(bare.tokens.map((t) => t.id)).toEqual(a.tokens.slice(1).map((t) => t.id));
+  });
+
+  test('the logit difference leads through attention features of layer 2 to the names', async () => {
+    const args = [
+      'tree',
+      '--prompt',
+      PROMPT,
+      '--root',
+      'logitdiff:" Mary"|" John"@14',
+      '--view',
+      'component',
+      '--depth',
+      '2',
+      '--top',
+      '400',
+    ];
+    const { root } = await json<{ root: NodeJson }>(...args);
+    expect(root.value).toBeGreaterThan(3);
+    expect(root.token).toBe(' Mary');
+    expect(root.tokenMinus?.text).toBe(' John');
+    const movers = root.children.filter((c) => c.site === 'blocks.2.attn.hook_z' && c.kind === 'attention-feature');
+    const from = (position: number): number =>
+      movers.reduce((s, m) => {
+        const source = m.children.find((c) => c.kind === 'source-token' && c.position === position);
+        return s + (m.contribution * (source?.contribution ?? 0)) / m.value;
+      }, 0);
+    const sources = Array.from({ length: 15 }, (_, p) => from(p));
+    expect(sources.indexOf(Math.max(...sources))).toBe(4);
+    expect(root.children.filter((c) => c.site === 'blocks.2.attn.hook_z').length).toBeGreaterThan(1);
+  });
+
+  test('a name of several tokens is refused as one token, and works by its first id', async () => {
+    const r = await cli(['tree', '--model', 'demo', '--prompt', PROMPT, '--root', 'logit:" Zbigniew"@14']);
+    expect(r.code).toBe(2);
+    expect(r.stderr).toMatch(/" Zbigniew" is \d tokens/);
+  });
+
+  test('a trailing space is part of the prompt', async () => {
+    const a = await json<ActivationsJson>('activations', '--prompt', `${PROMPT} `);
+    expect(a.tokens).toHaveLength(16);
+    expect(a.tokens[15].text).toBe(' ');
+  });
+});
+
+test('npm start prints a tree for every example prompt', async () => {
+  const { spawnSync } = await import('node:child_process');
+  const r = spawnSync(process.execPath, [join(HOME, 'dist', 'start.cjs')], { encoding: 'utf8' });
+  expect(r.status).toBe(0);
+  const prompts = readdirSync(join(HOME, 'examples'))
+    .filter((f) => f.endsWith('.prompts'))
+    .map((f) => readFileSync(join(HOME, 'examples', f), 'utf8').match(/^->/gm)?.length ?? 0);
+  expect(r.stdout.match(/◎ logit of/g)).toHaveLength(prompts.reduce((a, b) => a + b, 0));
+});
