@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runSpliced, type SplicePlan } from '../../server/src/analyses';
+import { runSpliced, type SplicePlan, validateEdge } from '../../server/src/analyses';
 import { buildTree, expand, findPath, makeRoot, type NodeJson } from '../../server/src/attribution';
 import { dfaJson } from '../../server/src/cli/commands/dfa';
 import { type Engine, type PromptRun } from '../../server/src/engine';
@@ -178,5 +178,42 @@ describe('splices and ablations agree with SAELens', () => {
       'last position',
     );
     expectRows(await spliced({ interventions: [zero] }), all_pos.logits, 'all positions');
+  });
+});
+
+describe('validation runs the model', () => {
+  const position = tokens.length - 1;
+  const token = 8;
+
+  test.each(Object.keys(reference.ablate))(
+    'free: zeroing a feature of %s gives the logit that SAELens gives',
+    async (site) => {
+      const { feature, last_pos } = reference.ablate[site];
+      const clean = reference.model.logits[position][token];
+      const root = { type: 'logit', tokens: [token], position } as const;
+      const id = `logit:${token}@${position}~${site}/${feature}@${position}`;
+      if (site.endsWith('hook_resid_pre')) {
+        // A residual feature of layer 1 does not feed the logit directly: its edge is one hop further up.
+        await expect(validateEdge(engine, run, { ...root, tokens: [token] }, id)).rejects.toThrow(/has no child/);
+        return;
+      }
+      const v = await validateEdge(engine, run, { ...root, tokens: [token] }, id);
+      expectClose([v.free.before, v.free.after], [clean, last_pos.logits[position][token]], 'free');
+      expectClose([v.direct.change], [-v.predicted], 'direct');
+      expect(Math.abs(v.frozen.change - v.free.change)).toBeGreaterThan(1e-4);
+    },
+  );
+
+  test('frozen equals direct where nothing lies between the source and its reader', async () => {
+    const root = { type: 'feature', site: 'blocks.1.attn.hook_z', feature: 104, position } as const;
+    const tree = await buildTree(run, root, { depth: 2, top: 3, view: 'residual', by: 'source' });
+    const edges = tree.children.flatMap((c) =>
+      c.children.filter((x) => x.kind === 'residual-feature').map((x) => x.id),
+    );
+    expect(edges.length).toBeGreaterThan(3);
+    for (const edge of edges) {
+      const v = await validateEdge(engine, run, root, edge);
+      expectClose([v.frozen.change, v.direct.change], [-v.predicted, -v.predicted], edge);
+    }
   });
 });

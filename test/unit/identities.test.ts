@@ -153,6 +153,24 @@ async function checkDirect(engine: Engine, run: PromptRun): Promise<void> {
   }
 }
 
+test.each(['default', 'none'] as const)(
+  'attention without a dictionary, read by residual features, opens into its sources (%s)',
+  async (contract) => {
+    const dictionaries = [1, 2].map((l) => ({ hook_name: `blocks.${l}.hook_resid_pre`, architecture: 'standard' }));
+    await withModel({ layers: 3, heads: 3, d_head: 5, seed: 21, contract, dictionaries }, 7, async (engine, run) => {
+      let opaque = 0;
+      for (const root of await rootsOf(engine, run)) {
+        const node = await makeRoot(run, root);
+        await checkSums(run, node, 3);
+        const children = (await expand(run, node, { view: 'component', by: 'head' }))?.children ?? [];
+        for (const c of children.filter((x) => x.kind === 'attn')) opaque += await checkSums(run, c, 2);
+      }
+      expect(opaque).toBeGreaterThan(0);
+      await checkDirect(engine, run);
+    });
+  },
+);
+
 test('DFA: heads and sources sum to the pre-activation, for active and inactive features', async () => {
   await withModel(
     {
