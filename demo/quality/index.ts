@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Engine, type PromptRun } from '../../server/src/engine';
 import {
   attentionShares,
+  cleanLoss,
   dictionaryQuality,
   ioiResult,
   type IoiSentence,
@@ -67,8 +68,9 @@ async function dictionaries(engine: Engine, runs: PromptRun[]): Promise<void> {
   print('\n## Dictionaries\n');
   print('| site | width | L0 | dead | loss clean | spliced | zero-ablated | loss recovered |');
   print('|---|---|---|---|---|---|---|---|');
+  const loss = await cleanLoss(engine, runs);
   for (const site of engine.dictionaries.keys()) {
-    const q = await dictionaryQuality(engine, site, runs);
+    const q = await dictionaryQuality(engine, site, runs, loss);
     const cells = [
       q.d_sae,
       q.l0.toFixed(1),
@@ -77,10 +79,11 @@ async function dictionaries(engine: Engine, runs: PromptRun[]): Promise<void> {
       q.spliced.toFixed(3),
       q.zeroed.toFixed(3),
     ];
-    print(`| ${site} | ${cells.join(' | ')} | ${percent(q.recovered)} |`);
+    const cheap = q.zeroed - q.clean < 0.1;
+    const recovered = cheap ? `costs ${(q.spliced - q.clean).toFixed(4)} nats` : percent(q.recovered);
+    print(`| ${site} | ${cells.join(' | ')} | ${recovered} |`);
     judge(`${site}: L0 ≤ d_in/8`, q.l0 <= q.d_in / 8);
     judge(`${site}: ≤ 40% dead`, q.dead <= 0.4);
-    const cheap = q.zeroed - q.clean < 0.1;
     judge(`${site}: loss recovered`, cheap ? q.spliced - q.clean <= 0.01 : q.recovered >= 0.9);
   }
 }
@@ -134,7 +137,7 @@ async function main(): Promise<void> {
     all.filter((s): s is PronounSentence => s.kind === 'pronoun'),
   );
   const whole: PromptRun[] = [];
-  for (const s of sentences) whole.push(await engine.run(engine.prompt(s.text, true).tokens));
+  for (const s of all) whole.push(await engine.run(engine.prompt(s.text, true).tokens));
   await dictionaries(engine, whole);
   print();
   for (const v of verdicts.filter((x) => !x.pass)) print(`FAILED: ${v.what}`);

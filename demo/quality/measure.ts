@@ -54,28 +54,39 @@ export interface DictionaryQuality {
   recovered: number;
 }
 
-/** L0, dead features and loss recovered of one dictionary over sentences. */
-export async function dictionaryQuality(engine: Engine, site: string, runs: PromptRun[]): Promise<DictionaryQuality> {
+/** Clean cross-entropy of several runs: nats in all, and how many tokens. */
+export async function cleanLoss(engine: Engine, runs: PromptRun[]): Promise<{ sum: number; count: number }> {
+  const total = { sum: 0, count: 0 };
+  for (const run of runs) {
+    const c = await crossEntropy(engine, run.trace);
+    total.sum += c.sum;
+    total.count += c.count;
+  }
+  return total;
+}
+
+/** L0, dead features and loss recovered of one dictionary over sentences whose clean loss is known. */
+export async function dictionaryQuality(
+  engine: Engine,
+  site: string,
+  runs: PromptRun[],
+  loss: { sum: number; count: number },
+): Promise<DictionaryQuality> {
   const { d_in, d_sae } = engine.dictionary(site).config;
   const fired = new Uint8Array(d_sae);
   let active = 0;
   let positions = 0;
-  const total = { clean: 0, spliced: 0, zeroed: 0, count: 0 };
+  let [splicedSum, zeroedSum] = [0, 0];
   for (const run of runs) {
     const acts = await run.acts(site);
     active += acts.features.length;
     positions += run.trace.tokens.length;
     for (const f of acts.features) fired[f] = 1;
-    const clean = await crossEntropy(engine, run.trace);
-    total.clean += clean.sum;
-    total.count += clean.count;
     const spliced = await runSpliced(engine, run, { splice: [site], errorTerm: false, interventions: [] });
-    total.spliced += (await crossEntropy(engine, spliced)).sum;
-    total.zeroed += (
-      await crossEntropy(engine, await engine.model.runWithHooks(run.trace, zeroHooks(engine, site)))
-    ).sum;
+    splicedSum += (await crossEntropy(engine, spliced)).sum;
+    zeroedSum += (await crossEntropy(engine, await engine.model.runWithHooks(run.trace, zeroHooks(engine, site)))).sum;
   }
-  const [clean, spliced, zeroed] = [total.clean / total.count, total.spliced / total.count, total.zeroed / total.count];
+  const [clean, spliced, zeroed] = [loss.sum / loss.count, splicedSum / loss.count, zeroedSum / loss.count];
   return {
     site,
     d_in,

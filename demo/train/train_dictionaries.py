@@ -18,16 +18,17 @@ from bpe import Bpe
 from model import GPT2, save_safetensors
 from train_model import batch
 
-SEED, DOCS, STEPS, BATCH, LR = 11, 16000, 2500, 1024, 2e-3
+SEED, DOCS, STEPS, BATCH, LR = 11, 12000, 1500, 1024, 2e-3
 K = 12
-WIDTH = {"attn": 512, "resid": 768, "mlp": 512}
+WIDTH = {"attn": 512, "resid": 640, "mlp": 512}
+SPARE = 128
 
 
 def load(out):
     spec = json.load(open(f"{out}/model/tokenizer.json", encoding="utf-8"))
     bpe = Bpe([tuple(m.split(" ")) for m in spec["model"]["merges"]])
     model = GPT2(len(bpe.vocab))
-    model.load_state_dict(torch.load(f"{out}/sparse.pt"))
+    model.load_state_dict(torch.load(f"{out}/direct.pt"))
     model.eval()
     return bpe, model
 
@@ -76,6 +77,7 @@ def train_one(x, y, width, gen):
     sx, sy = (d_in ** 0.5 / x.norm(dim=1).mean()).item(), (d_out ** 0.5 / y.norm(dim=1).mean()).item()
     x, y = x * sx, y * sy
     same = x is y or torch.equal(x[:100], y[:100])
+    keep, width = width, width + SPARE
     W_dec = torch.randn(width, d_out, generator=gen)
     W_dec /= W_dec.norm(dim=1, keepdim=True)
     W_enc = (W_dec.T.clone() if same else torch.randn(d_in, width, generator=gen) / d_in ** 0.5)
@@ -118,6 +120,11 @@ def train_one(x, y, width, gen):
             W_dec /= W_dec.norm(dim=1, keepdim=True)
     with torch.no_grad():
         fvu = (error.pow(2).sum(1).mean() / y.var(0).sum()).item()
+        # The features that fire most often are kept.
+        fires = sum(((xs - b_dec if same else xs) @ W_enc + b_enc > theta).float().sum(0) for xs in x[:65536].split(8192))
+        best = fires.topk(keep).indices.sort().values
+        print(f"  dropped features fire on {fires[~torch.isin(torch.arange(width), best)].sum() / len(x[:65536]):.4f} of a row", flush=True)
+        W_enc, b_enc, W_dec, width = W_enc[:, best], b_enc[best], W_dec[best], keep
         # Back to the data's scale: activations in units of y.
         e = W_enc * (sx / sy)
         return {"W_enc": e, "b_enc": b_enc / sy, "W_dec": W_dec, "b_dec": b_dec / sy,

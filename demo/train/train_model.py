@@ -15,10 +15,14 @@ from model import GPT2
 
 SEED, BATCH, LR, CTX = 7, 64, 1.5e-3, 48
 STEPS, SPARSE_STEPS, SPARSE_LR = 4000, 1200, 1e-3
+COMPOSED_STEPS, COMPOSED_LR = 450, 8e-4
+DIRECT_STEPS, DIRECT_LR = 400, 1e-3
 # Second stage: weight of the norms of what heads and MLPs write, by layer, so that parts which repeat others' work fall silent;
 # and weight of the squared logit difference that survives with layer 2's attention set to zero, so that the answer to an
-# indirect-object sentence is composed from two layers instead of being decided in the first.
+# indirect-object sentence is composed from two layers instead of being decided in the first. Third stage: the same for " She" − " He".
 PENALTY = {"attn": [0.03, 0.04, 0.002, 0.04], "mlp": [0.005, 0.02, 0.02, 0.02]}
+# Fourth stage: the late MLPs fall silent too, so that layer 2's attention writes its answers to the logits itself.
+DIRECT_PENALTY = {"attn": [0.03, 0.04, 0.001, 0.04], "mlp": [0.005, 0.05, 0.3, 0.3]}
 MOVER_LAYER, DEPTH_WEIGHT, DEPTH_BATCH = 2, 0.004, 16
 
 
@@ -46,9 +50,14 @@ def ioi_accuracy(model, bpe, first, rng, n=400):
     return right / n, ld / n
 
 
-def surviving_difference(model, bpe, first, rng):
-    """Logit difference at the end of indirect-object prompts with the mover layer's z at zero (processed terms): [DEPTH_BATCH]."""
-    samples = [corpus.ioi(rng, first) for _ in range(DEPTH_BATCH)]
+def surviving_difference(model, bpe, first, rng, pronouns):
+    """Logit difference at the end of indirect-object (or pronoun) prompts with the mover layer's z at zero: [DEPTH_BATCH, 1]."""
+    if pronouns:
+        samples = [corpus.pronoun(rng) for _ in range(DEPTH_BATCH)]
+        pairs = [(bpe.encode(" She")[0], bpe.encode(" He")[0]) for _ in samples]
+    else:
+        samples = [corpus.ioi(rng, first) for _ in range(DEPTH_BATCH)]
+        pairs = [(first[s["io"]], first[s["s"]]) for s in samples]
     rows = [[bpe.bos] + bpe.encode(s["prompt"]) for s in samples]
     x = torch.full((DEPTH_BATCH, max(map(len, rows))), bpe.bos)
     for i, r in enumerate(rows):
@@ -59,9 +68,8 @@ def surviving_difference(model, bpe, first, rng):
 
     at = torch.tensor([len(r) - 1 for r in rows])
     logits = model(x, zero)[torch.arange(DEPTH_BATCH), at]
-    io = torch.tensor([first[s["io"]] for s in samples])
-    subject = torch.tensor([first[s["s"]] for s in samples])
-    return logits.gather(1, io[:, None]) - logits.gather(1, subject[:, None])
+    plus, minus = torch.tensor(pairs).T
+    return logits.gather(1, plus[:, None]) - logits.gather(1, minus[:, None])
 
 
 def head_norms(model, z, l):
@@ -73,7 +81,7 @@ def head_norms(model, z, l):
     return written.pow(2).sum(-1).mean(0).add(1e-8).sqrt()
 
 
-def stage(model, bpe, first, rng, out, name, steps, lr, penalty):
+def stage(model, bpe, first, rng, out, name, steps, lr, penalty, pronouns=False):
     """One stage of training. With a penalty on what heads write, heads that only repeat others' work fall silent."""
     decay = [p for p in model.parameters() if p.dim() == 2]
     other = [p for p in model.parameters() if p.dim() != 2]
@@ -97,13 +105,13 @@ def stage(model, bpe, first, rng, out, name, steps, lr, penalty):
         loss = F.cross_entropy(logits[keep[:, 1:]], x[:, 1:][keep[:, 1:]])
         total = loss + sum(w * n.sum() for w, n in norms) if penalty else loss
         if penalty:
-            left = surviving_difference(model, bpe, first, rng)
-            total = total + DEPTH_WEIGHT * left.pow(2).mean()
+            left = surviving_difference(model, bpe, first, rng, pronouns and step % 2 == 0)
+            total = total + DEPTH_WEIGHT * (2 if pronouns else 1) * left.pow(2).mean()
         opt.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
-        if step % 250 == 0 or step == steps - 1:
+        if step % 100 == 0 or step == steps - 1:
             acc = ioi_accuracy(model, bpe, first, random.Random(1), 200)
             shown = " ".join(f"{v:.2f}" for _, n in norms for v in n.tolist())
             print(f"{name} {step} loss {loss.item():.4f} ioi {acc[0]:.3f} ld {acc[1]:.2f} t {time.time() - start:.0f} {shown}"
@@ -126,7 +134,15 @@ def main(out):
         model.load_state_dict(torch.load(f"{out}/dense.pt"))
     else:
         stage(model, bpe, first, random.Random(SEED + 1), out, "dense", STEPS, LR, None)
-    stage(model, bpe, first, random.Random(SEED + 2), out, "sparse", SPARSE_STEPS, SPARSE_LR, PENALTY)
+    if os.path.exists(f"{out}/sparse.pt"):
+        model.load_state_dict(torch.load(f"{out}/sparse.pt"))
+    else:
+        stage(model, bpe, first, random.Random(SEED + 2), out, "sparse", SPARSE_STEPS, SPARSE_LR, PENALTY)
+    if os.path.exists(f"{out}/composed.pt"):
+        model.load_state_dict(torch.load(f"{out}/composed.pt"))
+    else:
+        stage(model, bpe, first, random.Random(SEED + 3), out, "composed", COMPOSED_STEPS, COMPOSED_LR, PENALTY, pronouns=True)
+    stage(model, bpe, first, random.Random(SEED + 4), out, "direct", DIRECT_STEPS, DIRECT_LR, DIRECT_PENALTY, pronouns=True)
 
 
 if __name__ == "__main__":

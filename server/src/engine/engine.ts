@@ -34,6 +34,9 @@ export interface Prompt {
   ranges: (TextToken | null)[];
 }
 
+/** Models of fewer bytes run on one thread. */
+const SMALL_MODEL = 64e6;
+
 function shapesFor(d: Dictionary, m: ModelWeights): void {
   const { d_model, n_layers, modelName } = m.config;
   const fail = (what: string): never => {
@@ -67,7 +70,7 @@ export class Engine {
     const weights = await openModelWeights(options.model, importing(options.model));
     const decision = await chooseProvider(options.provider);
     for (const r of decision.reasons) notice(`provider ${decision.provider}; passed over ${r}`);
-    const runtime = new Runtime(decision.provider);
+    const runtime = new Runtime(decision.provider, weights.bytes < SMALL_MODEL ? 1 : undefined);
     const bySite = new Map<string, Dictionary>();
     for (const path of options.dictionaries.flatMap(findDictionaryFolders)) {
       const d = await openDictionary(path, runtime, importing(path));

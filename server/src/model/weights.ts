@@ -150,6 +150,11 @@ export class ModelWeights {
     return matVec(this.W_O(l), g, d, d);
   }
 
+  /** Bytes of all weights. */
+  get bytes(): number {
+    return Object.values(this.cached.tensors).reduce((n, t) => n + t.length, 0);
+  }
+
   /** Bytes of weights kept in memory by attribution. */
   get residentBytes(): number {
     return [...this.matrices.values()].reduce((n, m) => n + m.byteLength, 0);

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createSession } from './session';
+import { allThreads, createSession } from './session';
 import { type ProviderName, type Session } from './types';
 
 export { chooseProvider, onlySoftwareAdapters, type ProviderDecision } from './provider';
@@ -22,7 +22,11 @@ export {
 export class Runtime {
   private readonly sessions = new Map<string, Promise<Session>>();
 
-  constructor(readonly provider: ProviderName) {}
+  /** `threads` is for each graph; 1 is fastest for small models, whose products end before a second thread wakes. */
+  constructor(
+    readonly provider: ProviderName,
+    private readonly threads = allThreads(),
+  ) {}
 
   /**
    * The session of a graph whose external constants lie in `dir`. The graph file is written there under the hash of its
@@ -54,7 +58,7 @@ export class Runtime {
       writeFileSync(aside, bytes);
       renameSync(aside, path);
     }
-    return createSession(path, provider);
+    return createSession(path, provider, this.threads);
   }
 
   /** Releases every session. */

@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os';
 import { RuntimeFailure } from '../errors';
 import { type Feeds, type ProviderName, type Results, type Session } from './types';
 
-const threads = (): number => Math.max(1, Math.min(16, availableParallelism()));
+/** Threads for large models: every core, up to 16. */
+export const allThreads = (): number => Math.max(1, Math.min(16, availableParallelism()));
 
 class OrtSession implements Session {
   constructor(
@@ -41,18 +42,19 @@ class OrtSession implements Session {
 
 /**
  * Loads a graph file with one provider. Constants outside the graph are memory-mapped on the CPU and not repacked, so that
- * weights cost no private memory. Throws RuntimeFailure.
+ * weights cost no private memory. Worker threads do not spin: a model is many sessions, and the spinning workers of one would take the
+ * cores from the next. Throws RuntimeFailure.
  */
-export async function createSession(path: string, provider: ProviderName): Promise<Session> {
+export async function createSession(path: string, provider: ProviderName, threads = allThreads()): Promise<Session> {
   try {
     const session = await ort.InferenceSession.create(path, {
       executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
-      intraOpNumThreads: threads(),
+      intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
       enableMemPattern: false,
       logSeverityLevel: 3,
-      extra: { session: { disable_prepacking: provider === 'cpu' ? '1' : '0' } },
+      extra: { session: { disable_prepacking: provider === 'cpu' ? '1' : '0', intra_op: { allow_spinning: '0' } } },
     });
     return new OrtSession(session, provider);
   } catch (e) {
