@@ -31,6 +31,7 @@ class Block(nn.Module):
         q, k, v = (y.view(b, t, self.h, d // self.h).transpose(1, 2) for y in (q, k, v))
         a = (q @ k.transpose(-1, -2)) / math.sqrt(d // self.h)
         a = torch.softmax(a.masked_fill(mask[:t, :t], float("-inf")), -1)
+        self.pattern = a
         return (a @ v).transpose(1, 2).reshape(b, t, d)
 
     def mlp(self, x):

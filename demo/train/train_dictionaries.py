@@ -18,7 +18,7 @@ from bpe import Bpe
 from model import GPT2, save_safetensors
 from train_model import batch
 
-SEED, DOCS, STEPS, BATCH, LR = 11, 12000, 1500, 1024, 2e-3
+SEED, DOCS, STEPS, BATCH, LR = 11, 10000, 1200, 1024, 2e-3
 K = 12
 WIDTH = {"attn": 512, "resid": 640, "mlp": 512}
 SPARE = 128
@@ -28,7 +28,7 @@ def load(out):
     spec = json.load(open(f"{out}/model/tokenizer.json", encoding="utf-8"))
     bpe = Bpe([tuple(m.split(" ")) for m in spec["model"]["merges"]])
     model = GPT2(len(bpe.vocab))
-    model.load_state_dict(torch.load(f"{out}/direct.pt"))
+    model.load_state_dict(torch.load(f"{out}/named.pt"))
     model.eval()
     return bpe, model
 

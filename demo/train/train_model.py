@@ -17,12 +17,14 @@ SEED, BATCH, LR, CTX = 7, 64, 1.5e-3, 48
 STEPS, SPARSE_STEPS, SPARSE_LR = 4000, 1200, 1e-3
 COMPOSED_STEPS, COMPOSED_LR = 450, 8e-4
 DIRECT_STEPS, DIRECT_LR = 400, 1e-3
+NAMED_STEPS, NAMED_LR, NAMED_WEIGHT = 330, 1e-3, 0.15
 # Second stage: weight of the norms of what heads and MLPs write, by layer, so that parts which repeat others' work fall silent;
 # and weight of the squared logit difference that survives with layer 2's attention set to zero, so that the answer to an
 # indirect-object sentence is composed from two layers instead of being decided in the first. Third stage: the same for " She" − " He".
 PENALTY = {"attn": [0.03, 0.04, 0.002, 0.04], "mlp": [0.005, 0.02, 0.02, 0.02]}
 # Fourth stage: the late MLPs fall silent too, so that layer 2's attention writes its answers to the logits itself.
 DIRECT_PENALTY = {"attn": [0.03, 0.04, 0.001, 0.04], "mlp": [0.005, 0.05, 0.3, 0.3]}
+# Fifth stage: before a pronoun, layer 2 is asked to attend to the name.
 MOVER_LAYER, DEPTH_WEIGHT, DEPTH_BATCH = 2, 0.004, 16
 
 
@@ -72,6 +74,27 @@ def surviving_difference(model, bpe, first, rng, pronouns):
     return logits.gather(1, plus[:, None]) - logits.gather(1, minus[:, None])
 
 
+def missing_attention(model, bpe, rng):
+    """−log of the mover layer's mean attention from the end of pronoun prompts to the tokens of the name."""
+    losses = []
+    samples = [corpus.pronoun(rng) for _ in range(DEPTH_BATCH)]
+    rows, spans = [], []
+    for s in samples:
+        at = s["prompt"].index(s["name"])
+        before = bpe.encode(s["prompt"][: at - 1]) if at > 0 else []
+        name = bpe.encode((" " if at > 0 else "") + s["name"])
+        spans.append((1 + len(before), 1 + len(before) + len(name)))
+        rows.append([bpe.bos] + bpe.encode(s["prompt"]))
+    x = torch.full((DEPTH_BATCH, max(map(len, rows))), bpe.bos)
+    for i, r in enumerate(rows):
+        x[i, : len(r)] = torch.tensor(r)
+    model(x)
+    pattern = model.blocks[MOVER_LAYER].pattern
+    for i, (a, b) in enumerate(spans):
+        losses.append(-torch.log(pattern[i, :, len(rows[i]) - 1, a:b].sum(-1).mean() + 1e-3))
+    return torch.stack(losses).mean()
+
+
 def head_norms(model, z, l):
     """Root mean square over tokens of what each head writes, value bias removed: [n_heads]."""
     b, h, d = model.blocks[l], model.c["n_head"], model.c["n_embd"]
@@ -81,7 +104,7 @@ def head_norms(model, z, l):
     return written.pow(2).sum(-1).mean(0).add(1e-8).sqrt()
 
 
-def stage(model, bpe, first, rng, out, name, steps, lr, penalty, pronouns=False):
+def stage(model, bpe, first, rng, out, name, steps, lr, penalty, pronouns=False, named=0.0):
     """One stage of training. With a penalty on what heads write, heads that only repeat others' work fall silent."""
     decay = [p for p in model.parameters() if p.dim() == 2]
     other = [p for p in model.parameters() if p.dim() != 2]
@@ -107,6 +130,8 @@ def stage(model, bpe, first, rng, out, name, steps, lr, penalty, pronouns=False)
         if penalty:
             left = surviving_difference(model, bpe, first, rng, pronouns and step % 2 == 0)
             total = total + DEPTH_WEIGHT * (2 if pronouns else 1) * left.pow(2).mean()
+        missing = missing_attention(model, bpe, rng) if named else torch.zeros(())
+        total = total + named * missing
         opt.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -115,7 +140,7 @@ def stage(model, bpe, first, rng, out, name, steps, lr, penalty, pronouns=False)
             acc = ioi_accuracy(model, bpe, first, random.Random(1), 200)
             shown = " ".join(f"{v:.2f}" for _, n in norms for v in n.tolist())
             print(f"{name} {step} loss {loss.item():.4f} ioi {acc[0]:.3f} ld {acc[1]:.2f} t {time.time() - start:.0f} {shown}"
-                  + (f" left {left.mean().item():.2f}" if penalty else ""), flush=True)
+                  + (f" left {left.mean().item():.2f} missing {missing.item():.3f}" if penalty else ""), flush=True)
             model.save(f"{out}/model", bpe.bos)
             torch.save(model.state_dict(), f"{out}/{name}.pt")
 
@@ -142,7 +167,11 @@ def main(out):
         model.load_state_dict(torch.load(f"{out}/composed.pt"))
     else:
         stage(model, bpe, first, random.Random(SEED + 3), out, "composed", COMPOSED_STEPS, COMPOSED_LR, PENALTY, pronouns=True)
-    stage(model, bpe, first, random.Random(SEED + 4), out, "direct", DIRECT_STEPS, DIRECT_LR, DIRECT_PENALTY, pronouns=True)
+    if os.path.exists(f"{out}/direct.pt"):
+        model.load_state_dict(torch.load(f"{out}/direct.pt"))
+    else:
+        stage(model, bpe, first, random.Random(SEED + 4), out, "direct", DIRECT_STEPS, DIRECT_LR, DIRECT_PENALTY, pronouns=True)
+    stage(model, bpe, first, random.Random(SEED + 5), out, "named", NAMED_STEPS, NAMED_LR, DIRECT_PENALTY, pronouns=True, named=NAMED_WEIGHT)
 
 
 if __name__ == "__main__":

@@ -52,15 +52,23 @@ const LABELS: Record<NodeJson['kind'], (n: NodeJson) => string> = {
   'position-embedding': (n) => `position${atOf(n)}`,
 };
 
+/** Leaves below this share of their siblings are added up in one line of the human output. */
+const SMALL_SHARE = 0.01;
+
 function lines(n: NodeJson, indent: string, last: boolean, root: boolean, out: string[]): void {
   const branch = root ? '' : `${indent}${last ? '└─' : '├─'} `;
   const share = root ? '' : `${bar(n.share, 8)} ${percent(n.share).padStart(5)} `;
   out.push(`${branch}${signed(n.contribution)} ${share}${GLYPHS[n.kind]} ${LABELS[n.kind](n)}`);
   if (n.cut === undefined) return;
   const below = root ? '' : `${indent}${last ? '   ' : '│  '}`;
-  n.children.forEach((c) => lines(c, below, false, false, out));
-  const cut = n.cut.count > 0 ? `${n.cut.count} more not shown, together ${signed(n.cut.sum)}; ` : '';
-  out.push(`${below}└─ ${cut}remainder ${(n.remainder ?? 0).toExponential(1)}`);
+  const small = n.children.filter((c) => c.cut === undefined && Math.abs(c.share) < SMALL_SHARE);
+  const folded = new Set(small.length > 1 ? small : []);
+  for (const c of n.children) if (!folded.has(c)) lines(c, below, false, false, out);
+  const notes: string[] = [];
+  const sum = [...folded].reduce((t, c) => t + c.contribution, 0);
+  if (folded.size > 0) notes.push(`${folded.size} parts below 1% each, together ${signed(sum)}`);
+  if (n.cut.count > 0) notes.push(`${n.cut.count} features or sources not shown, together ${signed(n.cut.sum)}`);
+  out.push(`${below}└─ ${[...notes, `remainder ${(n.remainder ?? 0).toExponential(1)}`].join('; ')}`);
 }
 
 /** The tree as indented lines, every sum shown. */
