@@ -1,4 +1,4 @@
-import { addScaled, dot, mean } from '../maths';
+import { addScaled, dot, dotWeights, mean } from '../maths';
 import { type PromptState } from './types';
 
 /**
@@ -12,7 +12,7 @@ export function headBySource(state: PromptState, layer: number, D: number, direc
   return Array.from({ length: n_heads }, (_, h) =>
     Float64Array.from({ length: D + 1 }, (__, s) => {
       const a = pattern[(h * S + D) * S + s];
-      return a === 0 ? 0 : a * dot(direction, v, d_head, h * d_head, (h * S + s) * d_head);
+      return a === 0 ? 0 : a * dotWeights(direction, v, d_head, h * d_head, (h * S + s) * d_head);
     }),
   );
 }

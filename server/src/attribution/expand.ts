@@ -21,7 +21,8 @@ export interface ExpandOptions {
   by: By;
 }
 
-type Child = Omit<TreeNode, 'id' | 'share' | 'value'> & { key: string; value?: number };
+/** A node whose place among its siblings is not known yet. */
+type Child = Omit<TreeNode, 'id' | 'share' | 'value'> & { id?: string; share?: number; value?: number };
 
 const bias = (c: { name: string; value: number }, at: { layer?: number; position: number }): Child => ({
   key: c.name,
@@ -79,7 +80,7 @@ async function streamChildren(
   const { position, direction } = o;
   const decomposed = await decomposeStream(state, o.point, position, direction, o.residualView ? view : 'component');
   const children = decomposed.terms.map((t): Child => {
-    const child: Child = { ...t, position };
+    const child: Child = t;
     const { layer, site, feature } = t;
     if (t.kind === 'attn' && layer !== undefined) child.open = () => openAttention(state, layer, position, direction);
     if (t.kind === 'token-embedding') child.tokenIds = [state.trace.tokens[position]];
@@ -121,12 +122,12 @@ export async function expand(state: PromptState, node: TreeNode, options: Expand
   }
   const remainder = node.value - sum;
   if (!(Math.abs(remainder) <= REMAINDER_LIMIT * scale)) throw new RemainderError(node.id, remainder, scale);
-  const nodes = children.map(({ key, ...c }): TreeNode => ({
-    ...c,
-    id: `${node.id}~${key}`,
-    value: c.value ?? c.contribution,
-    share: scale === 0 ? 0 : c.contribution / scale,
-  }));
+  const nodes = children.map((c): TreeNode => {
+    c.id = `${node.id}~${c.key}`;
+    c.value ??= c.contribution;
+    c.share = scale === 0 ? 0 : c.contribution / scale;
+    return c as TreeNode;
+  });
   return { children: nodes.sort(strongestFirst), remainder, view };
 }
 

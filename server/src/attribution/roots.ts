@@ -69,7 +69,20 @@ export async function makeRoot(state: PromptState, spec: RootSpec): Promise<Tree
     const { activation, preActivation: value } = await preActivation(state, site, feature, position);
     const layer = state.dictionary(site)?.layer;
     const open = (): ReturnType<typeof openFeature> => openFeature(state, site, feature, position);
-    return { id, kind, site, layer, feature, position, activation, value, contribution: value, share: 1, open };
+    return {
+      id,
+      key: '',
+      kind,
+      site,
+      layer,
+      feature,
+      position,
+      activation,
+      value,
+      contribution: value,
+      share: 1,
+      open,
+    };
   }
   const { tokens } = spec;
   for (const t of tokens) {
@@ -81,5 +94,5 @@ export async function makeRoot(state: PromptState, spec: RootSpec): Promise<Tree
   const value = tokens.length > 1 ? logits[tokens[0]] - logits[tokens[1]] : logits[tokens[0]];
   const kind = tokens.length > 1 ? 'logit-difference' : 'logit';
   const open = (): ReturnType<typeof openLogit> => openLogit(state, tokens, position);
-  return { id, kind, position, tokenIds: tokens, value, contribution: value, share: 1, open };
+  return { id, key: '', kind, position, tokenIds: tokens, value, contribution: value, share: 1, open };
 }

@@ -1,4 +1,4 @@
-import { dot } from '../maths';
+import { dot, dotWeights } from '../maths';
 import { type NodeKind, type PromptState, type StreamPoint, type View } from './types';
 
 /** One term of a decomposed stream: who wrote it and what it adds along the direction. */
@@ -6,6 +6,7 @@ export interface Term {
   /** Name within the parent, unique among its siblings. */
   key: string;
   kind: NodeKind;
+  position: number;
   contribution: number;
   site?: string;
   layer?: number;
@@ -48,16 +49,25 @@ async function siteTerms(
     terms.push({
       key: `${site}/${w.features[i]}@${position}`,
       kind,
+      position,
       site,
       layer,
       feature: w.features[i],
       activation: w.activations[i],
-      contribution: dot(g, w.rows, d, 0, i * d),
+      contribution: dotWeights(g, w.rows, d, 0, i * d),
     });
   }
-  terms.push({ key: `b_dec:${site}`, kind: 'bias', name: 'b_dec', site, layer, contribution: dot(g, w.bias) });
-  if (w.skip) terms.push({ key: `skip:${site}`, kind: 'skip', site, layer, contribution: dot(g, w.skip) });
-  terms.push({ key: `error:${site}`, kind: 'error', site, layer, contribution: dot(g, w.error) });
+  terms.push({
+    position,
+    key: `b_dec:${site}`,
+    kind: 'bias',
+    name: 'b_dec',
+    site,
+    layer,
+    contribution: dot(g, w.bias),
+  });
+  if (w.skip) terms.push({ position, key: `skip:${site}`, kind: 'skip', site, layer, contribution: dot(g, w.skip) });
+  terms.push({ position, key: `error:${site}`, kind: 'error', site, layer, contribution: dot(g, w.error) });
   return terms;
 }
 
@@ -73,13 +83,14 @@ async function componentTerms(
 ): Promise<Term[]> {
   const d = g.length;
   const terms: Term[] = [
-    { key: 'embed', kind: 'token-embedding', contribution: dot(g, state.embedding(position)) },
-    { key: 'pos', kind: 'position-embedding', contribution: dot(g, state.positionEmbedding(position)) },
+    { position, key: 'embed', kind: 'token-embedding', contribution: dot(g, state.embedding(position)) },
+    { position, key: 'pos', kind: 'position-embedding', contribution: dot(g, state.positionEmbedding(position)) },
   ];
   for (let l = 0; l < point.attn; l++) {
     if (state.dictionary(attentionSite(l))) {
       terms.push(...(await siteTerms(state, attentionSite(l), 'attention-feature', position, g)));
       terms.push({
+        position,
         key: `b_O:${l}`,
         kind: 'bias',
         name: 'b_O',
@@ -88,6 +99,7 @@ async function componentTerms(
       });
     } else {
       terms.push({
+        position,
         key: `attn:${l}`,
         kind: 'attn',
         layer: l,
@@ -99,6 +111,7 @@ async function componentTerms(
       terms.push(...(await siteTerms(state, transcoderSite(l), 'transcoder-feature', position, g)));
     } else {
       terms.push({
+        position,
         key: `mlp:${l}`,
         kind: 'mlp',
         layer: l,

@@ -40,7 +40,7 @@ export interface TreeOptions extends ExpandOptions {
 
 /** A node without its children. */
 export function nodeJson(state: PromptState, node: TreeNode): NodeJson {
-  const { open: _open, tokenIds, ...plain } = node;
+  const { open: _open, key: _key, tokenIds, ...plain } = node;
   const json: NodeJson = { ...plain, children: [] };
   if (tokenIds) {
     json.tokenId = tokenIds[0];

@@ -100,6 +100,8 @@ export type Opening =
 export interface TreeNode {
   /** Path from the root. */
   id: string;
+  /** Last step of the path; empty for the root. */
+  key: string;
   kind: NodeKind;
   site?: string;
   layer?: number;

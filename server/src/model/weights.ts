@@ -1,5 +1,5 @@
 import { GPT2_LAYER_TENSORS, type Gpt2Config, type Gpt2Folder, openGpt2Folder } from '../formats';
-import { addScaled, matVec, mean, vecMat } from '../maths';
+import { addScaled, dotWeights, matVec, mean, vecMat } from '../maths';
 import { type CachedWeights, type ImportOptions, openCached } from '../store';
 import { type Contract } from './contract';
 
@@ -138,9 +138,9 @@ export class ModelWeights {
     const { d_model: d, n_heads, d_head } = this.config;
     const m = this.W_V(l);
     return Array.from({ length: n_heads }, (_, h) => {
-      const masked = new Float64Array(d);
-      masked.set(w.subarray(h * d_head, (h + 1) * d_head), h * d_head);
-      return matVecBand(m, masked, d, h * d_head, d_head);
+      const out = new Float64Array(d);
+      for (let r = 0; r < d; r++) out[r] = dotWeights(w, m, d_head, h * d_head, r * d + h * d_head);
+      return out;
     });
   }
 
@@ -163,17 +163,6 @@ export class ModelWeights {
   close(): void {
     this.cached.close();
   }
-}
-
-/** M v for a square M where only the band [start, start+n) of v is non-zero. */
-function matVecBand(m: Float32Array, v: Float64Array, d: number, start: number, n: number): Float64Array {
-  const out = new Float64Array(d);
-  for (let r = 0; r < d; r++) {
-    let s = 0;
-    for (let c = start, o = r * d; c < start + n; c++) s += m[o + c] * v[c];
-    out[r] = s;
-  }
-  return out;
 }
 
 /** Columns of c_attn that make v, from a row-major [d, 3d] matrix: W_V [d, d]. */
