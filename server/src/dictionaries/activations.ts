@@ -12,11 +12,6 @@ export interface FeatureActs {
   norms: RowNorm[];
 }
 
-/** Number of rows. */
-export function rowCount(a: FeatureActs): number {
-  return a.offsets.length - 1;
-}
-
 /** Index into `features` of a feature at a row, or −1 when it is inactive there. */
 export function findActive(a: FeatureActs, position: number, feature: number): number {
   let lo = a.offsets[position];

@@ -17,9 +17,12 @@ const external = (g: GraphBuilder, w: CachedWeights, name: string): string => {
 export function encoderGraph(c: DictionaryConfig, w: CachedWeights): Uint8Array {
   const g = new GraphBuilder();
   const x = g.input('x', 'float32', ['T', c.d_in]);
-  const product = g.op('Gemm', [x, external(g, w, 'W_encT')], { transB: 1 });
-  const scaled = 'rowScale' in w.tensors ? g.op('Mul', [product, external(g, w, 'rowScale')]) : product;
-  const pre = g.op('Add', [scaled, external(g, w, 'c')]);
+  const W = external(g, w, 'W_encT');
+  const constants = external(g, w, 'c');
+  const scaled = 'rowScale' in w.tensors;
+  // Where nothing scales the product, the constants are added inside it.
+  const product = g.op('Gemm', scaled ? [x, W] : [x, W, constants], { transB: 1 });
+  const pre = scaled ? g.op('Add', [g.op('Mul', [product, external(g, w, 'rowScale')]), constants]) : product;
   if (c.architecture === 'topk') {
     const index = 'topIndex64';
     g.op('TopK', [pre, g.ints([Math.min(c.k ?? 1, c.d_sae)])], { axis: -1 }, ['topValue', index]);

@@ -1,4 +1,4 @@
 /** SAEs and transcoders: encode, decode, single rows and columns. */
-export { activationAt, type FeatureActs, findActive, joinActs, rowCount } from './activations';
+export { activationAt, type FeatureActs, findActive, joinActs } from './activations';
 export { Dictionary, type DictionaryKind, openDictionary } from './dictionary';
 export { IDENTITY_NORM, type RowNorm, rowNorm } from './normalisation';

@@ -176,11 +176,6 @@ export class PromptRun implements PromptState {
     }
     return l;
   }
-
-  /** Waits for everything begun, so that the run can be dropped safely. */
-  async settle(): Promise<void> {
-    await Promise.allSettled([...this.sites.values()].map((s) => s.acts));
-  }
 }
 
 /** What a dictionary reads in a trace: [S, d_in]. */

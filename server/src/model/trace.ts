@@ -37,13 +37,6 @@ export interface Trace {
   resid_post: Float32Array;
 }
 
-/** Bytes held by a trace. */
-export function traceBytes(t: Trace): number {
-  let n = t.resid_post.byteLength + t.embedded.byteLength;
-  for (const l of t.layers) for (const a of Object.values(l) as Float32Array[]) n += a.byteLength;
-  return n;
-}
-
 /** First rows of a [S, d] array followed by new ones. */
 function joinRows(prefix: Float32Array, rows: number, cols: number, suffix: Float32Array): Float32Array {
   const out = new Float32Array(rows * cols + suffix.length);

@@ -155,11 +155,6 @@ export class ModelWeights {
     return Object.values(this.cached.tensors).reduce((n, t) => n + t.length, 0);
   }
 
-  /** Bytes of weights kept in memory by attribution. */
-  get residentBytes(): number {
-    return [...this.matrices.values()].reduce((n, m) => n + m.byteLength, 0);
-  }
-
   close(): void {
     this.cached.close();
   }
