@@ -188,7 +188,7 @@ class Growth {
         this.influence[e.source] += (influence * Math.abs(e.weight)) / total;
   }
 
-  /** The unopened feature to open next: deepest stage first within the strongest, so that influence is mostly complete. */
+  /** The unopened feature with the largest influence found so far, or null when all are open. */
   next(): number | null {
     let best: number | null = null;
     for (let i = 1; i < this.nodes.length; i++) {

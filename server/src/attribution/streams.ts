@@ -86,6 +86,13 @@ async function componentTerms(
     { position, key: 'embed', kind: 'token-embedding', contribution: dot(g, state.embedding(position)) },
     { position, key: 'pos', kind: 'position-embedding', contribution: dot(g, state.positionEmbedding(position)) },
   ];
+  const opaque = (kind: 'attn' | 'mlp', layer: number, out: Float32Array): Term => ({
+    key: `${kind}:${layer}`,
+    kind,
+    position,
+    layer,
+    contribution: dot(g, out, d, 0, position * d),
+  });
   for (let l = 0; l < point.attn; l++) {
     if (state.dictionary(attentionSite(l))) {
       terms.push(...(await siteTerms(state, attentionSite(l), 'attention-feature', position, g)));
@@ -97,27 +104,11 @@ async function componentTerms(
         layer: l,
         contribution: dot(g, state.constants(l).b_O),
       });
-    } else {
-      terms.push({
-        position,
-        key: `attn:${l}`,
-        kind: 'attn',
-        layer: l,
-        contribution: dot(g, state.trace.layers[l].attn_out, d, 0, position * d),
-      });
-    }
+    } else terms.push(opaque('attn', l, state.trace.layers[l].attn_out));
     if (l >= point.mlp) continue;
     if (state.dictionary(transcoderSite(l))) {
       terms.push(...(await siteTerms(state, transcoderSite(l), 'transcoder-feature', position, g)));
-    } else {
-      terms.push({
-        position,
-        key: `mlp:${l}`,
-        kind: 'mlp',
-        layer: l,
-        contribution: dot(g, state.trace.layers[l].mlp_out, d, 0, position * d),
-      });
-    }
+    } else terms.push(opaque('mlp', l, state.trace.layers[l].mlp_out));
   }
   return terms;
 }

@@ -266,7 +266,7 @@ export class Gpt2 {
     return { layer, resid_post };
   }
 
-  /** Layer a hook belongs to (0 for `hook_embed`, after the last block for its `hook_resid_post`'s successors). */
+  /** Layer a hook belongs to, 0 for `hook_embed`. Throws UsageError for a name that cannot be hooked. */
   private hookLayer(name: string): number {
     if (name === 'hook_embed') return 0;
     const m = /^blocks\.(\d+)\.(hook_resid_pre|attn\.hook_z|hook_attn_out|hook_mlp_out|hook_resid_post)$/.exec(name);

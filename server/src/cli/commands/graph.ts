@@ -88,8 +88,7 @@ export async function graphJson(
     maxNodes: settings.maxNodes,
     signal,
     onProgress: (opened, found) => progress.update(opened, found),
-  });
-  progress.end();
+  }).finally(() => progress.end());
   return describe(engine, run, spec, settings, g);
 }
 
