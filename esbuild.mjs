@@ -1,23 +1,38 @@
-// Bundles what runs: the command line, `npm start`, the benchmark and the demo model's quality check.
+// Bundles what runs: the extension, the server, the command line, the panels, `npm start`, the benchmark and the quality check.
 import { build } from 'esbuild';
 import { existsSync } from 'node:fs';
 
-const entries = {
+const node = {
+  client: 'client/src/extension.ts',
+  server: 'server/src/main.ts',
   cli: 'server/src/cli/bin.ts',
   start: 'examples/start.ts',
   bench: 'bench/index.ts',
   quality: 'demo/quality/index.ts',
+  package: 'examples/workbench/package.ts',
 };
 
-await build({
-  entryPoints: Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file))),
-  outdir: 'dist',
-  outExtension: { '.js': '.cjs' },
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  format: 'cjs',
-  external: ['onnxruntime-node'],
-  sourcemap: 'linked',
-  logLevel: 'warning',
-});
+const here = (entries) => Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file)));
+const common = { bundle: true, sourcemap: 'linked', logLevel: 'warning' };
+
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: here(node),
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    external: ['onnxruntime-node', 'vscode', '@vscode/vsce'],
+  }),
+  build({
+    ...common,
+    entryPoints: here({ main: 'webviews/main.ts', style: 'webviews/style.css' }),
+    outdir: 'dist/webviews',
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
+    minify: true,
+  }),
+]);

@@ -9,14 +9,29 @@ const server = {
   tokenizer: ['errors'],
   prompts: ['errors'],
   store: ['errors'],
+  scheduler: ['errors'],
   runtime: ['errors', 'onnx'],
   model: ['errors', 'formats', 'maths', 'onnx', 'runtime', 'store'],
   dictionaries: ['errors', 'formats', 'maths', 'onnx', 'runtime', 'store'],
   attribution: ['errors', 'maths', 'model', 'dictionaries'],
   engine: ['errors', 'formats', 'model', 'dictionaries', 'attribution', 'runtime', 'tokenizer'],
   analyses: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine'],
+  text: ['attribution'],
   interop: ['errors', 'model', 'attribution'],
+  lsp: [
+    'analyses',
+    'attribution',
+    'dictionaries',
+    'engine',
+    'errors',
+    'model',
+    'prompts',
+    'runtime',
+    'scheduler',
+    'text',
+  ],
   cli: [
+    'text',
     'errors',
     'formats',
     'model',
@@ -40,6 +55,8 @@ const owners = {
   'vscode-languageclient': 'client',
   'vscode-languageserver': 'server/src/lsp',
   '@vscode/webview-ui-toolkit': 'webviews/ui',
+  'd3-hierarchy': 'webviews',
+  '@vscode/vsce': 'examples/workbench',
 };
 
 const restricted = (folder, allowed) => {
@@ -64,6 +81,26 @@ const restricted = (folder, allowed) => {
   };
 };
 
+/** Rules of a folder outside the server: paths it must not import, and the packages that are not its own. */
+const outside = (folder, forbidden, owned = []) => ({
+  files: [`${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          ...forbidden.map((regex) => ({ regex, message: `${folder}/ must not import this (see ARCHITECTURE.md)` })),
+          ...Object.entries(owners)
+            .filter(([p, owner]) => owner !== folder && !owned.includes(p))
+            .map(([p, owner]) => ({ regex: `^${p}(/|$)`, message: `only ${owner}/ imports ${p}` })),
+        ],
+      },
+    ],
+  },
+});
+
+const webviewCode = '/webviews/(?!protocol)';
+
 export default tseslint.config(
   { ignores: ['dist/**', 'node_modules/**', '**/*.mjs', 'demo/train/**'] },
   ...tseslint.configs.recommendedTypeChecked,
@@ -86,5 +123,9 @@ export default tseslint.config(
     },
   },
   ...Object.entries(server).map(([folder, allowed]) => restricted(folder, allowed)),
+  outside('client', ['/server/src/', webviewCode]),
+  outside('server/protocol', ['.*']),
+  outside('webviews', ['/server/src/', '/client/', '^node:']),
+  outside('webviews/ui', ['/server/', '/client/', '/protocol', '^node:', '\\.\\./(circuit|feature|attention|shared)']),
   { files: ['examples/**', 'bench/**', 'test/**', 'demo/**'], rules: { 'no-console': 'off' } },
 );

@@ -1,3 +1,6 @@
-/** Experiments over the engine: splices and interventions, edge validation, quality. */
+/** Experiments over the engine: predictions, what fires where, splices and interventions, edge validation. */
+export { ablate, type Ablation } from './ablate';
+export { featureDetails, type FeatureDetails, featuresAt, type FiringFeature, activationsOf } from './features';
 export { type FeatureIntervention, outputHook, runSpliced, spliceHooks, type SplicePlan } from './interventions';
+export { predict, type Prediction, topPredictions } from './predictions';
 export { type Change, validateEdge, type Validation } from './validate';

@@ -3,6 +3,7 @@ export { headBySource, SourceDirections, sumGrid } from './dfa';
 export { openFeature } from './openings';
 export { cutToTop, expand, type Expansion, type ExpandOptions, REMAINDER_LIMIT } from './expand';
 export { featureKind, makeRoot, preActivation, rootId, type RootSpec } from './roots';
+export { sourceAttribution } from './sources';
 export { attentionSite, decomposeStream, dictionaryOn, residPre, type Term, transcoderSite } from './streams';
 export { buildTree, findPath, type NodeJson, nodeJson, type TreeOptions } from './tree';
 export type { By, NodeKind, Opening, PromptState, SiteWrites, StreamPoint, TreeNode, View } from './types';

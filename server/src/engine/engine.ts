@@ -106,11 +106,20 @@ export class Engine {
     return combineContracts(decided, choice);
   }
 
-  /** Tokens of a text, with BOS in front unless told otherwise. Throws UnsupportedError without a tokenizer. */
+  /**
+   * Tokens of a text, with BOS in front unless told otherwise. Throws UnsupportedError without a tokenizer, and UsageError, without
+   * tokenizing, for a text that cannot fit the context however it is split.
+   */
   prompt(text: string, bos: boolean): Prompt {
     if (!this.tokenizer) {
       throw new UnsupportedError(
         `${this.model.weights.path} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): give --tokens`,
+      );
+    }
+    const { n_ctx } = this.model.config;
+    if (text.length > n_ctx && text.length > n_ctx * this.tokenizer.longest) {
+      throw new UsageError(
+        `the prompt has ${text.length} characters, more than ${n_ctx} tokens; the model's context holds ${n_ctx}`,
       );
     }
     const encoded = this.tokenizer.encode(text);

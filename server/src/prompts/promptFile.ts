@@ -9,6 +9,8 @@ export interface FilePrompt {
   bos: boolean;
   /** Answer and distractors, as written after `->`; empty without an answer line. */
   answers: string[];
+  /** Where each answer stands, quotes included: UTF-16 offsets. */
+  answerRanges: { start: number; end: number }[];
 }
 
 /** Something in a file that is not understood. */
@@ -38,22 +40,25 @@ function linesOf(source: string): Line[] {
   return lines;
 }
 
+type Answers = Pick<FilePrompt, 'answers' | 'answerRanges'>;
+
 /** Answers of a `->` line: JSON strings between bars. Null when they are not. */
-function parseAnswers(text: string): string[] | null {
-  const answers: string[] = [];
-  let rest = text;
+function parseAnswers(line: Line): Answers | null {
+  const found: Answers = { answers: [], answerRanges: [] };
+  const item = /\s*("(?:[^"\\]|\\.)*")\s*(\||$)/y;
+  item.lastIndex = 2;
   for (;;) {
-    const quoted = /^"(?:[^"\\]|\\.)*"/.exec(rest)?.[0];
-    if (quoted === undefined) return null;
+    const from = item.lastIndex;
+    const [whole, quoted, separator] = item.exec(line.text) ?? [];
+    if (whole === undefined) return null;
     try {
-      answers.push(JSON.parse(quoted) as string);
+      found.answers.push(JSON.parse(quoted) as string);
     } catch {
       return null;
     }
-    rest = rest.slice(quoted.length).trim();
-    if (rest === '') return answers;
-    if (!rest.startsWith('|')) return null;
-    rest = rest.slice(1).trim();
+    const start = line.start + from + whole.indexOf('"');
+    found.answerRanges.push({ start, end: start + quoted.length });
+    if (separator === '') return found;
   }
 }
 
@@ -75,7 +80,7 @@ class Parser {
     const { name } = this;
     if (name !== null && this.names.has(name)) this.problem(line, `the name "${name}" is taken`);
     if (name !== null) this.names.add(name);
-    this.prompts.push({ text, start, line: line.number, name, bos: this.bos, answers: [] });
+    this.prompts.push({ text, start, line: line.number, name, bos: this.bos, answers: [], answerRanges: [] });
     this.name = null;
   }
 
@@ -90,10 +95,10 @@ class Parser {
 
   private answer(line: Line): void {
     const last = this.prompts.at(-1);
-    const answers = parseAnswers(line.text.slice(2).trim());
+    const found = parseAnswers(line);
     if (!last) this.problem(line, 'an answer needs a prompt above it');
-    else if (!answers) this.problem(line, 'expected answers as JSON strings: -> " Mary" | " John"');
-    else last.answers = answers;
+    else if (!found) this.problem(line, 'expected answers as JSON strings: -> " Mary" | " John"');
+    else Object.assign(last, found);
   }
 
   line(line: Line): void {

@@ -63,12 +63,24 @@ function fromVocabAndMerges(vocabPath: string, mergesPath: string): object {
 /** A byte-level BPE tokenizer of a model folder. */
 export class Tokenizer {
   private readonly added: ReadonlyMap<number, string>;
+  private longestToken = 0;
 
   constructor(
     private readonly path: string,
     private readonly hf: HfTokenizer,
   ) {
     this.added = new Map([...hf.get_added_tokens_decoder()].map(([id, t]) => [id, t.content]));
+  }
+
+  /** Bytes of the longest token. */
+  get longest(): number {
+    if (this.longestToken === 0) {
+      let symbols = this.hf.id_to_token(0);
+      for (let id = 0; symbols !== undefined; symbols = this.hf.id_to_token(++id)) {
+        this.longestToken = Math.max(this.longestToken, symbols.length);
+      }
+    }
+    return this.longestToken;
   }
 
   /** Bytes of a token, or null for ids without one. */

@@ -3,8 +3,8 @@ import { type Engine, type Prompt, type PromptRun } from '../../engine';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { wholeNumber } from '../parse';
-import { predict, type Prediction } from '../predictions';
-import { percent, quote, table } from '../text';
+import { predict, type Prediction } from '../../analyses';
+import { percent, quote, table } from '../../text';
 
 interface SiteJson {
   positions: {

@@ -11,7 +11,7 @@ import { RemainderError, UsageError } from '../../errors';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { siteFeature, wholeNumber } from '../parse';
-import { bar, quote, signed, table } from '../text';
+import { bar, quote, signed, table } from '../../text';
 
 export interface DfaJson {
   site: string;

@@ -15,7 +15,7 @@ import { type GraphFile, importGraphFile, toGraphFile } from '../../interop';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { Progress, writeJson, writeText } from '../output';
 import { parseRoot, realNumber, wholeNumber } from '../parse';
-import { percent, signed, table } from '../text';
+import { percent, signed, table } from '../../text';
 import { version } from '../version';
 
 interface GraphCommandOptions extends CommonOptions {

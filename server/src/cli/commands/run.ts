@@ -3,8 +3,8 @@ import { runSpliced } from '../../analyses';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { parseIntervention, wholeNumber } from '../parse';
-import { predict, type Prediction } from '../predictions';
-import { percent, quote } from '../text';
+import { predict, type Prediction } from '../../analyses';
+import { percent, quote } from '../../text';
 
 const collect = (value: string, all: string[]): string[] => [...all, value];
 

@@ -3,54 +3,11 @@ import { buildTree, type By, type NodeJson, type View } from '../../attribution'
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { parseRoot, wholeNumber } from '../parse';
-import { bar, percent, quote, signed } from '../text';
+import { bar, GLYPHS, nodeLabel, percent, signed } from '../../text';
 
-const GLYPHS: Record<NodeJson['kind'], string> = {
-  logit: '◎',
-  'logit-difference': '◎',
-  'attention-feature': '▲',
-  'source-token': '←',
-  'head-source': '←',
-  'residual-feature': '●',
-  'transcoder-feature': '■',
-  attn: '△',
-  mlp: '□',
-  skip: '□',
-  error: '✕',
-  bias: '·',
-  'token-embedding': '¶',
-  'position-embedding': '¶',
-};
-
-/** The token at a node, quoted, with a space in front. */
-const tokenOf = (n: NodeJson): string => (n.token == null ? '' : ` ${quote(n.token)}`);
-const atOf = (n: NodeJson): string => (n.position === undefined ? '' : ` @${n.position}`);
-const targetOf = (n: NodeJson): string => tokenOf(n) || ` ${n.tokenId}`;
-const feature = (n: NodeJson): string =>
-  `${n.site}/${n.feature}${atOf(n)}${tokenOf(n)}, activation ${(n.activation ?? 0).toFixed(3)}`;
-
-function biasLabel(n: NodeJson): string {
-  if (n.name === 'b_dec') return `bias b_dec of ${n.site}`;
-  return n.name === 'b_O' ? `bias b_O of layer ${n.layer}` : `bias ${n.name}`;
-}
-
-const LABELS: Record<NodeJson['kind'], (n: NodeJson) => string> = {
-  logit: (n) => `logit of${targetOf(n)}${atOf(n)}`,
-  'logit-difference': (n) =>
-    `logit of${targetOf(n)} minus ${n.tokenMinus?.text == null ? n.tokenMinus?.id : quote(n.tokenMinus.text)}${atOf(n)}`,
-  'attention-feature': feature,
-  'residual-feature': feature,
-  'transcoder-feature': feature,
-  'source-token': (n) => `attends to${atOf(n)}${tokenOf(n)}`,
-  'head-source': (n) => `head ${n.layer}.${n.head} attends to${atOf(n)}${tokenOf(n)}`,
-  attn: (n) => `attention of layer ${n.layer}${atOf(n)}`,
-  mlp: (n) => `MLP of layer ${n.layer}${atOf(n)}`,
-  skip: (n) => `skip of ${n.site}${atOf(n)}`,
-  error: (n) => `error of ${n.site}${atOf(n)}`,
-  bias: biasLabel,
-  'token-embedding': (n) => `embedding of${targetOf(n)}${atOf(n)}`,
-  'position-embedding': (n) => `position${atOf(n)}`,
-};
+/** A node's name, with the activation of features. */
+const labelOf = (n: NodeJson): string =>
+  nodeLabel(n) + (n.activation === undefined ? '' : `, activation ${n.activation.toFixed(3)}`);
 
 /** Leaves below this share of their siblings are added up in one line of the human output. */
 const SMALL_SHARE = 0.01;
@@ -58,7 +15,7 @@ const SMALL_SHARE = 0.01;
 function lines(n: NodeJson, indent: string, last: boolean, root: boolean, out: string[]): void {
   const branch = root ? '' : `${indent}${last ? '└─' : '├─'} `;
   const share = root ? '' : `${bar(n.share, 8)} ${percent(n.share).padStart(5)} `;
-  out.push(`${branch}${signed(n.contribution)} ${share}${GLYPHS[n.kind]} ${LABELS[n.kind](n)}`);
+  out.push(`${branch}${signed(n.contribution)} ${share}${GLYPHS[n.kind]} ${labelOf(n)}`);
   if (n.cut === undefined) return;
   const below = root ? '' : `${indent}${last ? '   ' : '│  '}`;
   const small = n.children.filter((c) => c.cut === undefined && Math.abs(c.share) < SMALL_SHARE);

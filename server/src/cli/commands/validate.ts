@@ -3,7 +3,7 @@ import { type Change, validateEdge } from '../../analyses';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { parseRoot } from '../parse';
-import { signed, table } from '../text';
+import { signed, table } from '../../text';
 
 /** `validate`: one edge of a tree checked against the model. */
 export function addValidate(program: Command, context: Context): void {

@@ -9,7 +9,8 @@ export interface Prediction {
 
 const ROWS = 16;
 
-function topOf(logits: Float32Array, k: number, engine: Engine): Prediction['top'] {
+/** The k likeliest of one row of logits [d_vocab], with probabilities. */
+export function topPredictions(logits: Float32Array, k: number, engine: Engine): Prediction['top'] {
   let max = -Infinity;
   for (const l of logits) if (l > max) max = l;
   let total = 0;
@@ -47,7 +48,7 @@ export async function predict(
     const { logits } = await engine.model.unembed(trace.resid_post.slice(start * d, Math.min(S, start + ROWS) * d));
     for (let r = 0; r * d_vocab < logits.length; r++) {
       const row = logits.subarray(r * d_vocab, (r + 1) * d_vocab);
-      predictions.push({ position: start + r, top: topOf(row, Math.min(top, d_vocab), engine) });
+      predictions.push({ position: start + r, top: topPredictions(row, Math.min(top, d_vocab), engine) });
       if (keepLogits) kept.push(row);
     }
   }

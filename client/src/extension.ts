@@ -1,0 +1,51 @@
+/** Activation: commands and views at once and cheaply; the server with the first prompt file, command or restored panel. */
+import * as vscode from 'vscode';
+import { LANGUAGE, SECTION } from '../../server/protocol';
+import { registerCommands } from './commands';
+import { CursorFollower } from './features/cursor';
+import { HeatMap } from './features/heat';
+import { StatusItem } from './features/status';
+import { log } from './log';
+import { PanelManager } from './panels/manager';
+import { Server } from './server';
+import { serverSettings } from './settings';
+import { FeaturesView } from './views/featuresView';
+
+/** What tests may look at. */
+export interface ExtensionApi {
+  server: Server;
+  features: FeaturesView;
+  heat: HeatMap;
+}
+
+export function activate(context: vscode.ExtensionContext): ExtensionApi {
+  const server = new Server(context);
+  const heat = new HeatMap(server);
+  const panels = new PanelManager(context, server, (site, feature) => heat.show({ site, feature }));
+  const cursor = new CursorFollower(server);
+  const features = new FeaturesView(server, cursor);
+  context.subscriptions.push(server, heat, panels, cursor, features, new StatusItem(server));
+  context.subscriptions.push(...registerCommands({ context, server, panels, features, heat }));
+
+  const startFor = (d: vscode.TextDocument): void => {
+    if (d.languageId !== LANGUAGE || server.running) return;
+    server.start().catch((e: Error) => log().error(`the server did not start: ${e.message}`));
+  };
+  vscode.workspace.textDocuments.forEach(startFor);
+  const settingsChanged = (): void => void server.notify('attentionCircuits/settings', serverSettings());
+  context.subscriptions.push(
+    vscode.workspace.onDidOpenTextDocument(startFor),
+    vscode.workspace.onDidGrantWorkspaceTrust(settingsChanged),
+    vscode.workspace.onDidChangeConfiguration((e) => {
+      if (!e.affectsConfiguration(SECTION)) return;
+      const restart = ['server.nodePath', 'server.arguments'].some((s) => e.affectsConfiguration(`${SECTION}.${s}`));
+      if (restart && server.running) void server.restart();
+      else settingsChanged();
+    }),
+  );
+  return { server, features, heat };
+}
+
+export function deactivate(): void {
+  // Everything is disposed through the context's subscriptions.
+}

@@ -1,0 +1,65 @@
+import * as vscode from 'vscode';
+import { type PanelArguments } from '../../../webviews/protocol';
+import { type Server } from '../server';
+import { Panel, type PanelServices, titleOf } from './panel';
+import { parsePanelState } from './state';
+
+/** View types, one per kind of panel. */
+export const VIEW_TYPES: Readonly<Record<PanelArguments['panel'], string>> = {
+  circuit: 'attentionCircuits.circuit',
+  feature: 'attentionCircuits.feature',
+  attention: 'attentionCircuits.attention',
+};
+
+/** Opens panels, one of a kind unless asked for another, and restores them after a reload. */
+export class PanelManager implements vscode.Disposable {
+  private readonly panels = new Set<Panel>();
+  private readonly services: PanelServices;
+  private readonly serializers: vscode.Disposable[];
+
+  constructor(context: vscode.ExtensionContext, server: Server, heat: PanelServices['heat']) {
+    this.services = {
+      extensionUri: context.extensionUri,
+      server,
+      heat,
+      open: (args, beside) => this.open(args, beside),
+    };
+    this.serializers = Object.values(VIEW_TYPES).map((type) =>
+      vscode.window.registerWebviewPanelSerializer(type, {
+        deserializeWebviewPanel: (panel, state: unknown) => this.restore(panel, state),
+      }),
+    );
+  }
+
+  /** Shows something: in the last panel of its kind, or in a new one. */
+  open(args: PanelArguments, another: boolean): void {
+    const have = another ? undefined : [...this.panels].findLast((p) => p.arguments.panel === args.panel);
+    if (have) {
+      have.show(args);
+      have.webviewPanel.reveal(undefined, true);
+      return;
+    }
+    const beside = [...this.panels].at(-1)?.webviewPanel.viewColumn ?? vscode.ViewColumn.Beside;
+    const column = { viewColumn: beside, preserveFocus: true };
+    this.adopt(vscode.window.createWebviewPanel(VIEW_TYPES[args.panel], titleOf(args), column), args, null);
+  }
+
+  private adopt(webviewPanel: vscode.WebviewPanel, args: PanelArguments, ui: unknown): void {
+    webviewPanel.iconPath = vscode.Uri.joinPath(this.services.extensionUri, 'media', 'icon.svg');
+    const panel = new Panel(webviewPanel, args, ui, this.services);
+    this.panels.add(panel);
+    webviewPanel.onDidDispose(() => this.panels.delete(panel));
+  }
+
+  private async restore(webviewPanel: vscode.WebviewPanel, value: unknown): Promise<void> {
+    const state = parsePanelState(value);
+    if (state) this.adopt(webviewPanel, state.args, state.ui);
+    else webviewPanel.dispose();
+    return Promise.resolve();
+  }
+
+  dispose(): void {
+    for (const s of this.serializers) s.dispose();
+    for (const p of this.panels) p.webviewPanel.dispose();
+  }
+}

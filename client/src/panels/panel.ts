@@ -1,0 +1,248 @@
+import * as vscode from 'vscode';
+import { type RequestMethod } from '../../../server/protocol';
+import { type FromPanel, type PanelArguments, type PanelState, type ToPanel } from '../../../webviews/protocol';
+import { log } from '../log';
+import { type Server } from '../server';
+import { setting } from '../settings';
+import { PromptAnchor } from './anchor';
+import { panelHtml } from './html';
+import { parseArguments } from './state';
+
+/** What panels may ask the server. */
+const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
+  'attentionCircuits/prompt',
+  'attentionCircuits/features',
+  'attentionCircuits/root',
+  'attentionCircuits/expand',
+  'attentionCircuits/grid',
+  'attentionCircuits/sources',
+  'attentionCircuits/validate',
+  'attentionCircuits/ablate',
+  'attentionCircuits/feature',
+  'attentionCircuits/attention',
+]);
+
+const UPDATE_DELAY_MS = 700;
+
+/** What a panel needs of the rest of the extension. */
+export interface PanelServices {
+  extensionUri: vscode.Uri;
+  server: Server;
+  open(args: PanelArguments, beside: boolean): void;
+  heat(site: string, feature: number): Promise<void>;
+}
+
+export const titleOf = (a: PanelArguments): string => {
+  if (a.panel === 'feature') return `Feature ${a.site}/${a.feature}`;
+  if (a.panel === 'attention') return `Attention ${a.layer}.${a.head}`;
+  return 'Circuit';
+};
+
+/** One webview: its page, its messages, its place in the document. */
+export class Panel {
+  private readonly disposables: vscode.Disposable[] = [];
+  private readonly running = new Map<number, vscode.CancellationTokenSource>();
+  private readonly highlight: vscode.TextEditorDecorationType;
+  private anchor: PromptAnchor | null = null;
+  private ready = false;
+  private stale = false;
+  private updateTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly webviewPanel: vscode.WebviewPanel,
+    private args: PanelArguments,
+    private readonly ui: unknown,
+    private readonly services: PanelServices,
+  ) {
+    const { webview } = webviewPanel;
+    webview.options = {
+      enableScripts: true,
+      localResourceRoots: [vscode.Uri.joinPath(services.extensionUri, 'dist', 'webviews')],
+    };
+    this.highlight = vscode.window.createTextEditorDecorationType({
+      backgroundColor: new vscode.ThemeColor('attentionCircuits.sourceHighlight'),
+      outline: '1px solid',
+      outlineColor: new vscode.ThemeColor('attentionCircuits.sourceHighlightBorder'),
+    });
+    this.disposables.push(
+      this.highlight,
+      webview.onDidReceiveMessage((m: FromPanel) => {
+        this.receive(m).catch((e: Error) => log().error(`panel: ${e.message}`));
+      }),
+      vscode.workspace.onDidChangeTextDocument((e) => this.edited(e)),
+      vscode.window.onDidChangeTextEditorSelection((e) => this.selected(e)),
+      services.server.onStatus((status) => this.post({ type: 'status', status })),
+    );
+    this.anchorTo(args);
+    webview.html = panelHtml(webview, services.extensionUri, args.panel);
+    webviewPanel.title = titleOf(args);
+    webviewPanel.onDidDispose(() => this.dispose());
+  }
+
+  get arguments(): PanelArguments {
+    return this.args;
+  }
+
+  private anchorTo(args: PanelArguments): void {
+    this.anchor = args.panel !== 'feature' && args.uri !== null ? new PromptAnchor(args.uri, args.prompt) : null;
+    this.setStale(this.anchor !== null && !this.anchor.present());
+  }
+
+  private post(message: ToPanel): void {
+    if (this.ready) void this.webviewPanel.webview.postMessage(message);
+  }
+
+  /** Shows something else in the same panel. */
+  show(args: PanelArguments): void {
+    this.args = args;
+    this.webviewPanel.title = titleOf(args);
+    this.anchorTo(args);
+    this.post({ type: 'update', args });
+  }
+
+  private async receive(m: FromPanel): Promise<void> {
+    switch (m.type) {
+      case 'ready': {
+        this.ready = true;
+        const defaults = { view: setting<'residual' | 'component'>('panel.view'), top: setting<number>('panel.top') };
+        const { status } = this.services.server;
+        this.post({ type: 'init', args: this.args, ui: this.ui, defaults, status });
+        this.post({ type: 'stale', stale: this.stale });
+        return;
+      }
+      case 'request':
+        return this.forward(m);
+      case 'cancel':
+        return this.running.get(m.id)?.cancel();
+      case 'highlight':
+        return this.highlightTokens(m.ranges, m.reveal);
+      case 'arguments': {
+        const args = parseArguments(m.args);
+        if (args) this.args = args;
+        return;
+      }
+      case 'open': {
+        const args = parseArguments(m.args);
+        if (args) this.services.open(args, m.beside);
+        return;
+      }
+      case 'heat':
+        return this.services.heat(m.site, m.feature);
+      case 'copy':
+        await vscode.env.clipboard.writeText(m.text);
+        vscode.window.setStatusBarMessage(`Attention Circuits: ${m.what} copied`, 3000);
+        return;
+      case 'save':
+        return this.save(m);
+      case 'showLog':
+        return log().show();
+    }
+  }
+
+  /** Passes a request on; cancelling in the panel cancels at the server. */
+  private async forward(m: Extract<FromPanel, { type: 'request' }>): Promise<void> {
+    const { id, method } = m;
+    const source = new vscode.CancellationTokenSource();
+    this.running.set(id, source);
+    try {
+      if (!ALLOWED.has(method)) throw new Error(`panels may not request ${method}`);
+      const result = await this.services.server.request(method, m.params as never, source.token);
+      this.post({ type: 'response', id, result });
+    } catch (e) {
+      const cancelled = source.token.isCancellationRequested;
+      this.post({ type: 'failure', id, error: (e as Error).message, cancelled });
+    } finally {
+      this.running.delete(id);
+      source.dispose();
+    }
+  }
+
+  private editors(): vscode.TextEditor[] {
+    const uri = this.anchor?.uri;
+    return vscode.window.visibleTextEditors.filter((e) => e.document.uri.toString() === uri);
+  }
+
+  private highlightTokens(ranges: { start: number; end: number }[], reveal: boolean): void {
+    const found = ranges.map((r) => this.anchor?.range(r.start, r.end)).filter((r) => r != null);
+    for (const editor of this.editors()) {
+      editor.setDecorations(this.highlight, found);
+      const onScreen = editor.visibleRanges.some((r) => found.length > 0 && r.contains(found[0]));
+      if (reveal && found.length > 0 && !onScreen) {
+        editor.revealRange(found[0], vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+      }
+    }
+  }
+
+  private setStale(stale: boolean): void {
+    this.stale = stale;
+    this.post({ type: 'stale', stale });
+  }
+
+  private edited(e: vscode.TextDocumentChangeEvent): void {
+    if (!this.anchor || e.document.uri.toString() !== this.anchor.uri) return;
+    this.anchor.edited(e);
+    const present = this.anchor.present();
+    this.setStale(!present);
+    clearTimeout(this.updateTimer);
+    if (!present) this.updateTimer = setTimeout(() => void this.replace(), UPDATE_DELAY_MS);
+  }
+
+  /** Shows the edited prompt once typing has stopped, if the root still has a place in it. */
+  private async replace(): Promise<void> {
+    const { anchor, args } = this;
+    if (!anchor || args.panel !== 'circuit' || anchor.offset < 0) return;
+    try {
+      const { server } = this.services;
+      const found = await server.request('attentionCircuits/locate', { uri: anchor.uri, offset: anchor.offset });
+      if (!found || anchor !== this.anchor || anchor.present()) return;
+      const before = await server.request('attentionCircuits/prompt', { prompt: args.prompt });
+      const old = before.tokens;
+      const { position } = args.root;
+      const last = found.tokens.length - 1;
+      const target = position === old.length - 1 ? last : position;
+      const sameToken = found.tokens[target]?.id === old[position]?.id;
+      if (anchor !== this.anchor || (target !== last && !sameToken)) return;
+      this.show({ ...args, prompt: found.prompt, root: { ...args.root, position: target }, offer: undefined });
+    } catch (e) {
+      log().debug(`panel not updated: ${(e as Error).message}`);
+    }
+  }
+
+  /** A click on a token of the panel's prompt in the editor. */
+  private selected(e: vscode.TextEditorSelectionChangeEvent): void {
+    if (e.kind !== vscode.TextEditorSelectionChangeKind.Mouse || !this.anchor) return;
+    const { document } = e.textEditor;
+    if (document.uri.toString() !== this.anchor.uri || !this.webviewPanel.visible) return;
+    const offset = document.offsetAt(e.selections[0].active);
+    const { anchor } = this;
+    void this.services.server.request('attentionCircuits/locate', { uri: anchor.uri, offset }).then(
+      (found) => {
+        const mine = found && this.args.panel !== 'feature' && found.prompt.text === this.args.prompt.text;
+        if (mine && anchor.present() && found.offset === anchor.offset) {
+          this.post({ type: 'token', position: found.token.position });
+        }
+      },
+      (error: Error) => log().debug(`locating the click: ${error.message}`),
+    );
+  }
+
+  private async save(m: Extract<FromPanel, { type: 'save' }>): Promise<void> {
+    const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    const name = `${m.name.replace(/[^\w.-]+/g, '-').slice(0, 80)}.${m.format}`;
+    const target = await vscode.window.showSaveDialog({
+      defaultUri: folder ? vscode.Uri.joinPath(folder, name) : vscode.Uri.file(name),
+      filters: { [m.format.toUpperCase()]: [m.format] },
+    });
+    if (!target) return;
+    await vscode.workspace.fs.writeFile(target, Buffer.from(m.data, m.format === 'png' ? 'base64' : 'utf8'));
+    vscode.window.setStatusBarMessage(`Attention Circuits: saved ${target.fsPath}`, 5000);
+  }
+
+  private dispose(): void {
+    clearTimeout(this.updateTimer);
+    for (const source of this.running.values()) source.cancel();
+    for (const d of this.disposables) d.dispose();
+  }
+}
+
+export type { PanelState };

@@ -1,0 +1,160 @@
+import * as vscode from 'vscode';
+import {
+  CloseAction,
+  type CloseHandlerResult,
+  ErrorAction,
+  LanguageClient,
+  type LanguageClientOptions,
+  type ServerOptions,
+  State,
+  TransportKind,
+} from 'vscode-languageclient/node';
+import {
+  type ClientNotifications,
+  Commands,
+  type InitializationOptions,
+  LANGUAGE,
+  type RequestMethod,
+  type Requests,
+  SECTION,
+  type WireStatus,
+} from '../../server/protocol';
+import { log, showError } from './log';
+import { serverSettings, setting } from './settings';
+
+const MAX_RESTARTS = 4;
+const RESTART_WINDOW_MS = 3 * 60_000;
+
+export const IDLE: WireStatus = {
+  phase: 'idle',
+  model: null,
+  path: null,
+  provider: null,
+  sites: [],
+  n_layers: 0,
+  n_heads: 0,
+  n_ctx: 0,
+  memory: 0,
+  prompts: 0,
+  message: null,
+};
+
+/** Owns the language server's process: starts it when first needed, restarts it a bounded number of times, and passes requests. */
+export class Server implements vscode.Disposable {
+  private client: LanguageClient | null = null;
+  private starting: Promise<LanguageClient> | null = null;
+  private crashes: number[] = [];
+  private readonly statusEmitter = new vscode.EventEmitter<WireStatus>();
+  private readonly startEmitter = new vscode.EventEmitter<void>();
+  /** The model's state changed. */
+  readonly onStatus = this.statusEmitter.event;
+  /** A process is up: the first, or one after a crash. */
+  readonly onDidStart = this.startEmitter.event;
+  status: WireStatus = IDLE;
+
+  constructor(private readonly context: vscode.ExtensionContext) {}
+
+  get running(): boolean {
+    return this.client?.state === State.Running;
+  }
+
+  /** Process id of the server, for tests that kill it. */
+  get pid(): number | undefined {
+    return (this.client as unknown as { _serverProcess?: { pid?: number } } | null)?._serverProcess?.pid;
+  }
+
+  private setStatus(status: WireStatus): void {
+    this.status = status;
+    this.statusEmitter.fire(status);
+  }
+
+  /** Starts the process if it is not running. */
+  start(): Promise<LanguageClient> {
+    this.starting ??= this.launch().catch((e: unknown) => {
+      this.starting = null;
+      throw e;
+    });
+    return this.starting;
+  }
+
+  private serverOptions(): ServerOptions {
+    const module = this.context.asAbsolutePath('dist/server.cjs');
+    const runtime = setting<string>('server.nodePath').trim() || undefined;
+    const execArgv = setting<string[]>('server.arguments');
+    const run = { module, transport: TransportKind.ipc, runtime, options: { execArgv } };
+    return { run, debug: { ...run, options: { execArgv: [...execArgv, '--nolazy', '--inspect=6019'] } } };
+  }
+
+  private async launch(): Promise<LanguageClient> {
+    const initializationOptions: InitializationOptions = {
+      settings: serverSettings(),
+      home: this.context.extensionPath,
+    };
+    const options: LanguageClientOptions = {
+      documentSelector: [{ language: LANGUAGE }],
+      outputChannel: log(),
+      initializationOptions: () => ({ ...initializationOptions, settings: serverSettings() }),
+      markdown: { isTrusted: { enabledCommands: Object.values(Commands) }, supportHtml: false },
+      errorHandler: { error: () => ({ action: ErrorAction.Continue }), closed: () => this.closed() },
+      initializationFailedHandler: () => false,
+    };
+    const client = new LanguageClient(SECTION, 'Attention Circuits', this.serverOptions(), options);
+    client.onNotification('attentionCircuits/status', (s: WireStatus) => this.setStatus(s));
+    client.onDidChangeState(({ newState }) => {
+      if (newState === State.Running) this.startEmitter.fire();
+      else if (newState === State.Stopped) this.setStatus({ ...IDLE, message: 'the server is not running' });
+    });
+    this.client = client;
+    await client.start();
+    return client;
+  }
+
+  /** What to do when the process ended by itself: restart, but not for ever. */
+  private closed(): CloseHandlerResult {
+    const now = Date.now();
+    this.crashes = [...this.crashes.filter((t) => now - t < RESTART_WINDOW_MS), now];
+    this.setStatus({ ...IDLE, phase: 'failed', message: 'the server stopped unexpectedly' });
+    if (this.crashes.length > MAX_RESTARTS) {
+      const message = `the server stopped ${this.crashes.length} times within three minutes and is not started again.`;
+      void showError(message, { title: 'Restart', run: () => this.restart() });
+      return { action: CloseAction.DoNotRestart, handled: true };
+    }
+    log().warn(
+      `the server stopped unexpectedly (${this.crashes.length} of ${MAX_RESTARTS} before giving up); restarting`,
+    );
+    void vscode.window
+      .showWarningMessage('Attention Circuits: the server stopped and was restarted.', 'Show Log')
+      .then((b) => b && log().show());
+    return { action: CloseAction.Restart, handled: true };
+  }
+
+  /** Stops the process and starts a new one. */
+  async restart(): Promise<void> {
+    this.crashes = [];
+    const old = this.client;
+    this.client = null;
+    this.starting = null;
+    await old?.dispose().catch((e: Error) => log().warn(`stopping: ${e.message}`));
+    await this.start();
+  }
+
+  async request<M extends RequestMethod>(
+    method: M,
+    params: Requests[M]['params'],
+    token?: vscode.CancellationToken,
+  ): Promise<Requests[M]['result']> {
+    const client = await this.start();
+    return client.sendRequest<Requests[M]['result']>(method, params, token);
+  }
+
+  /** Sends a notification; dropped while no process runs. */
+  async notify<N extends keyof ClientNotifications>(method: N, params: ClientNotifications[N]): Promise<void> {
+    if (this.running) await this.client?.sendNotification(method, params);
+  }
+
+  async dispose(): Promise<void> {
+    this.statusEmitter.dispose();
+    this.startEmitter.dispose();
+    await this.client?.dispose().catch(() => undefined);
+  }
+}

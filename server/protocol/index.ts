@@ -1,0 +1,320 @@
+/**
+ * The wire contract between the editor's extension and the language server. Types and names only.
+ *
+ * Requests are self-contained: a prompt travels as its text, a node as the path that is its id. The server keeps what it has computed
+ * and answers repeated requests from it; after a crash or an eviction it computes again, so nothing has to be released or restored.
+ */
+
+/** A prompt by content. */
+export interface PromptRef {
+  text: string;
+  /** Whether BOS goes in front. */
+  bos: boolean;
+}
+
+/** What a tree starts from: a feature's pre-activation; one token's logit; two tokens' logit difference, first minus second. */
+export type RootRef =
+  | { type: 'feature'; site: string; feature: number; position: number }
+  | { type: 'logit'; tokens: number[]; position: number };
+
+export type View = 'residual' | 'component';
+export type By = 'source' | 'head';
+
+/** A token of a prompt. `start` and `end` are UTF-16 offsets in the prompt's text; BOS has none. */
+export interface WireToken {
+  position: number;
+  id: number;
+  text: string;
+  start?: number;
+  end?: number;
+}
+
+export interface WirePrediction {
+  id: number;
+  text: string;
+  logit: number;
+  probability: number;
+}
+
+/** A node of a tree, with what is needed to show it. */
+export interface WireNode {
+  /** Path from the root. */
+  id: string;
+  kind: string;
+  /** Sign of the kind, so that it is told without colour. */
+  glyph: string;
+  /** Plain text, to be escaped by whoever shows it. */
+  label: string;
+  /** The same where room is short. */
+  short: string;
+  site?: string;
+  layer?: number;
+  position?: number;
+  head?: number;
+  feature?: number;
+  token?: string | null;
+  tokenId?: number;
+  name?: string;
+  activation?: number;
+  value: number;
+  contribution: number;
+  /** contribution / Σ|contribution| of the siblings. */
+  share: number;
+  /** Whether it can be opened. */
+  opens: boolean;
+}
+
+/** A node opened. value = Σ children + cut.sum + remainder. */
+export interface WireExpansion {
+  id: string;
+  value: number;
+  view?: View;
+  children: WireNode[];
+  /** What lies beyond the limit of the request. */
+  cut: { count: number; sum: number };
+  remainder: number;
+  /** Σ|contribution| over all children. */
+  scale: number;
+  /** Σ|error children| / scale. */
+  errorShare: number;
+}
+
+/** Float32 numbers as base64 of their little-endian bytes. */
+export interface PackedFloats {
+  shape: number[];
+  base64: string;
+}
+
+/** Head × source contributions of an attention node, and the pattern row behind them. */
+export interface WireGrid {
+  layer: number;
+  destination: number;
+  /** [n_heads, destination + 1] */
+  contributions: PackedFloats;
+  /** [n_heads, destination + 1] */
+  pattern: PackedFloats;
+}
+
+export interface WireChange {
+  before: number;
+  after: number;
+  change: number;
+}
+
+export interface WireValidation {
+  edge: string;
+  parent: string;
+  predicted: number;
+  direct: WireChange;
+  frozen: WireChange;
+  free: WireChange;
+}
+
+/** A feature at a token, as hovers and lists show it. */
+export interface WireFeature {
+  site: string;
+  kind: 'attention' | 'residual' | 'transcoder';
+  layer: number;
+  feature: number;
+  activation: number;
+  /** Attention features: the head that carries most, its share of Σ|head sums|, and its strongest source. */
+  head?: { head: number; share: number; source: number; sourceText: string };
+}
+
+export interface WireSite {
+  site: string;
+  kind: 'attention' | 'residual' | 'transcoder';
+  layer: number;
+  d_sae: number;
+}
+
+/** Where the model stands. Sent by the server whenever it changes. */
+export interface WireStatus {
+  phase: 'idle' | 'loading' | 'ready' | 'failed';
+  /** Name and folder of the model. */
+  model: string | null;
+  path: string | null;
+  provider: string | null;
+  sites: WireSite[];
+  n_layers: number;
+  n_heads: number;
+  n_ctx: number;
+  /** Resident memory of the server process, bytes. */
+  memory: number;
+  /** Prompts kept. */
+  prompts: number;
+  /** What went wrong, or what was assumed. */
+  message: string | null;
+}
+
+export interface PromptResult {
+  tokens: WireToken[];
+  /** The five likeliest next tokens at each position. */
+  predictions: WirePrediction[][];
+}
+
+export interface RootResult extends PromptResult {
+  root: WireNode;
+}
+
+export interface AblateResult {
+  position: number;
+  before: WirePrediction[];
+  after: WirePrediction[];
+  /** The root's value in both runs. */
+  root: WireChange;
+}
+
+export interface FeatureResult {
+  site: WireSite;
+  feature: number;
+  /** ‖W_dec[f]‖ by head over the sum, attention dictionaries only. */
+  headShares: number[] | null;
+  positive: { id: number; text: string; effect: number }[];
+  negative: { id: number; text: string; effect: number }[];
+  /** Strongest activations in the open prompt files. */
+  examples: FeatureExample[];
+  /** Prompts looked at. */
+  searched: number;
+}
+
+export interface FeatureExample {
+  uri: string;
+  prompt: PromptRef;
+  tokens: WireToken[];
+  activations: number[];
+  /** Position of the strongest. */
+  position: number;
+}
+
+export interface AttentionResult {
+  tokens: WireToken[];
+  /** All destinations × sources of the head's pattern [S, S]. */
+  pattern: PackedFloats;
+  /** DFA of the active attention feature with the largest activation at the destination, [n_heads, destination + 1]; null if none. */
+  strongest: { feature: number; activation: number; contributions: PackedFloats } | null;
+}
+
+/** Activation of one feature over the tokens of a document. Offsets are document offsets in UTF-16. */
+export interface HeatResult {
+  version: number;
+  max: number;
+  tokens: { start: number; end: number; activation: number }[];
+}
+
+/** A token of a document. */
+export interface LocatedToken {
+  prompt: PromptRef;
+  /** UTF-16 offset of the prompt in the document. */
+  offset: number;
+  token: WireToken;
+  tokens: WireToken[];
+}
+
+type WithPrompt<T = object> = T & { prompt: PromptRef };
+type WithRoot<T = object> = WithPrompt<T & { root: RootRef }>;
+
+/** Requests of the client, by method: what they ask and what they get. All can be cancelled. */
+export interface Requests {
+  /** The status now; never starts anything. */
+  'attentionCircuits/status': { params: Record<string, never>; result: WireStatus };
+  /** Loads the model if it is not. Fails with the reason. */
+  'attentionCircuits/load': { params: Record<string, never>; result: WireStatus };
+  /** Drops the model and loads it anew. */
+  'attentionCircuits/reload': { params: Record<string, never>; result: WireStatus };
+  'attentionCircuits/prompt': { params: WithPrompt; result: PromptResult };
+  /** The token of a prompt file at an offset, for commands without arguments; null between prompts. */
+  'attentionCircuits/locate': { params: { uri: string; offset: number }; result: LocatedToken | null };
+  'attentionCircuits/features': {
+    params: WithPrompt<{ position: number; limit: number }>;
+    result: { features: WireFeature[] };
+  };
+  'attentionCircuits/root': { params: WithRoot; result: RootResult };
+  'attentionCircuits/expand': {
+    params: WithRoot<{ node: string; view: View; by: By; limit: number }>;
+    result: WireExpansion;
+  };
+  'attentionCircuits/grid': { params: WithRoot<{ node: string }>; result: WireGrid | null };
+  /** Direct contribution of each prompt position to a node's value [S]: own position for what is read there, sources for attention. */
+  'attentionCircuits/sources': { params: WithRoot<{ node: string }>; result: { sources: number[] } };
+  'attentionCircuits/validate': { params: WithRoot<{ edge: string }>; result: WireValidation };
+  'attentionCircuits/ablate': {
+    params: WithRoot<{ features: { site: string; feature: number; position?: number }[] }>;
+    result: AblateResult;
+  };
+  'attentionCircuits/feature': { params: { site: string; feature: number }; result: FeatureResult };
+  'attentionCircuits/attention': {
+    params: WithPrompt<{ layer: number; head: number; destination: number }>;
+    result: AttentionResult;
+  };
+  'attentionCircuits/heat': { params: { uri: string; site: string; feature: number }; result: HeatResult };
+}
+
+/** Notifications of the client. */
+export interface ClientNotifications {
+  /** The cursor moved in a prompt file, or (null) left all of them. Moves the lens of the token under it. */
+  'attentionCircuits/cursor': { uri: string; offset: number } | null;
+  /** Settings changed. */
+  'attentionCircuits/settings': ServerSettings;
+  /** The hover's second part was folded or unfolded. */
+  'attentionCircuits/hoverDetails': { open: boolean };
+}
+
+/** Notifications of the server. */
+export interface ServerNotifications {
+  'attentionCircuits/status': WireStatus;
+}
+
+export type RequestMethod = keyof Requests;
+
+/** Settings under `attentionCircuits`, as the client sends them. Paths are absolute. */
+export interface ServerSettings {
+  model: string;
+  dictionaries: string[];
+  contract: 'auto' | 'default' | 'none';
+  provider: 'auto' | 'cpu' | 'webgpu' | 'cuda';
+  memoryLimitMB: number;
+  hoverFeatures: number;
+  codeLens: { prompt: boolean; answers: boolean; features: boolean; token: boolean };
+  inlayHints: boolean;
+}
+
+/** Sent once with the `initialize` request. */
+export interface InitializationOptions {
+  settings: ServerSettings;
+  /** Folder of the installed extension, where the demo model lies. */
+  home: string;
+}
+
+/** Commands that hovers and lenses carry. */
+export const Commands = {
+  attribute: 'attentionCircuits.attribute',
+  openFeature: 'attentionCircuits.openFeature',
+  showFeatures: 'attentionCircuits.showFeatures',
+  toggleHoverDetails: 'attentionCircuits.toggleHoverDetails',
+  chooseModel: 'attentionCircuits.chooseModel',
+} as const;
+
+/** Where a command's prompt is: by content, or (from hovers, which must stay small) by an offset of its document. */
+export type PromptPlace = { uri: string } & ({ prompt: PromptRef } | { offset: number });
+
+/** Argument of the attribute command. */
+export type AttributeArguments = PromptPlace & {
+  root: RootRef;
+  /** A token whose features the panel offers as further roots. */
+  offer?: number;
+};
+
+/** Argument of the features command. */
+export type ShowFeaturesArguments = PromptPlace & { position: number };
+
+/** Argument of the open-feature command. */
+export interface OpenFeatureArguments {
+  site: string;
+  feature: number;
+}
+
+/** Settings section and prefix of every command, view and setting. */
+export const SECTION = 'attentionCircuits';
+/** Language id of prompt files. */
+export const LANGUAGE = 'prompts';

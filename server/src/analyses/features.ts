@@ -1,0 +1,107 @@
+import { headBySource, sumGrid } from '../attribution';
+import { activationAt, type Dictionary, type DictionaryKind, IDENTITY_NORM } from '../dictionaries';
+import { type Engine, type PromptRun } from '../engine';
+
+/** A feature active at a token. */
+export interface FiringFeature {
+  site: string;
+  kind: DictionaryKind;
+  layer: number;
+  feature: number;
+  activation: number;
+  /** Attention: the head with the largest |sum|, its share of Σ_h |sum_h|, and the source where that head's part is largest in size. */
+  head?: { head: number; share: number; source: number };
+}
+
+function carrier(run: PromptRun, layer: number, position: number, direction: Float64Array): FiringFeature['head'] {
+  const grid = headBySource(run, layer, position, direction);
+  const { byHead } = sumGrid(grid);
+  const total = byHead.reduce((s, x) => s + Math.abs(x), 0);
+  const head = byHead.reduce((best, x, h) => (Math.abs(x) > Math.abs(byHead[best]) ? h : best), 0);
+  const source = grid[head].reduce((best, x, s) => (Math.abs(x) > Math.abs(grid[head][best]) ? s : best), 0);
+  return { head, share: total === 0 ? 0 : Math.abs(byHead[head]) / total, source };
+}
+
+/** The strongest active features of every dictionary at a position: `limit` a site, by layer, then activation. */
+export async function featuresAt(
+  run: PromptRun,
+  dictionaries: Iterable<Dictionary>,
+  position: number,
+  limit: number,
+): Promise<FiringFeature[]> {
+  const out: FiringFeature[] = [];
+  const ordered = [...dictionaries].sort((a, b) => a.layer - b.layer);
+  for (const d of ordered) {
+    const acts = await run.acts(d.site);
+    const here: FiringFeature[] = [];
+    for (let i = acts.offsets[position]; i < acts.offsets[position + 1]; i++) {
+      const { site, kind, layer } = d;
+      here.push({ site, kind, layer, feature: acts.features[i], activation: acts.activations[i] });
+    }
+    here.sort((a, b) => b.activation - a.activation || a.feature - b.feature);
+    for (const f of here.slice(0, limit)) {
+      if (d.kind === 'attention') {
+        f.head = carrier(run, d.layer, position, d.readDirection(f.feature, acts.norms[position]));
+      }
+      out.push(f);
+    }
+  }
+  return out;
+}
+
+/** Activations of one feature over a prompt [S]. */
+export async function activationsOf(run: PromptRun, site: string, feature: number): Promise<number[]> {
+  const acts = await run.acts(site);
+  return Array.from({ length: acts.offsets.length - 1 }, (_, s) => activationAt(acts, s, feature));
+}
+
+/** What a feature is, whatever the prompt. */
+export interface FeatureDetails {
+  /** ‖W_dec[f, head]‖ over Σ_heads, attention dictionaries only (reference attention-saes §8). */
+  headShares: number[] | null;
+  /** Strongest direct effects on the logits of one unit of activation: write · γ_f · W_U, LayerNorm scale left out. */
+  positive: { id: number; text: string | null; effect: number }[];
+  negative: { id: number; text: string | null; effect: number }[];
+}
+
+const norm = (x: Float32Array, from: number, n: number): number => {
+  let sum = 0;
+  for (let i = from; i < from + n; i++) sum += x[i] * x[i];
+  return Math.sqrt(sum);
+};
+
+/** Decoder head shares and direct logit effects of a feature. Throws UsageError for unknown sites and features. */
+export async function featureDetails(
+  engine: Engine,
+  site: string,
+  feature: number,
+  top: number,
+): Promise<FeatureDetails> {
+  const d = engine.dictionary(site);
+  d.checkFeature(feature);
+  const { d_model, d_head, n_heads } = engine.model.config;
+  const row = await d.writes(Int32Array.of(feature), Float32Array.of(1), Int32Array.of(0), [IDENTITY_NORM]);
+  let headShares: number[] | null = null;
+  let written = row;
+  if (d.kind === 'attention') {
+    const norms = Array.from({ length: n_heads }, (_, h) => norm(row, h * d_head, d_head));
+    const total = norms.reduce((a, b) => a + b, 0);
+    headShares = norms.map((x) => (total === 0 ? 0 : x / total));
+    written = await engine.model.project(d.layer, row);
+  }
+  const rows = new Float32Array(2 * d_model);
+  rows.set(written);
+  const { logits } = await engine.model.unembed(rows, Float32Array.of(1, 1));
+  const V = engine.model.config.d_vocab;
+  const effects = Array.from({ length: V }, (_, id) => ({ id, effect: logits[id] - logits[V + id] }));
+  effects.sort((a, b) => b.effect - a.effect);
+  const named = (e: { id: number; effect: number }): FeatureDetails['positive'][number] => ({
+    ...e,
+    text: engine.tokenizer?.text(e.id) ?? null,
+  });
+  return {
+    headShares,
+    positive: effects.slice(0, top).map(named),
+    negative: effects.slice(-top).reverse().map(named),
+  };
+}

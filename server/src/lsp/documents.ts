@@ -1,0 +1,84 @@
+import { type TextDocument } from 'vscode-languageserver-textdocument';
+import { type LocatedToken, type PromptRef, type WireToken } from '../../protocol';
+import { type Engine, type Prompt } from '../engine';
+import { EngineError } from '../errors';
+import { type FilePrompt, parsePrompts, type PromptFile } from '../prompts';
+
+/** Files of more characters are not read as prompts. */
+export const MAX_FILE = 5_000_000;
+/** Prompts that get lenses, symbols and hints; all get diagnostics and hovers. */
+export const MAX_LENSED = 1000;
+
+const EMPTY: PromptFile = { prompts: [], problems: [] };
+
+/** A document's prompts, parsed once a version. */
+export class ParsedDocuments {
+  private readonly parsed = new WeakMap<TextDocument, { version: number; file: PromptFile }>();
+
+  /** Prompts and problems of a document; none for one that is too large. */
+  file(document: TextDocument): PromptFile {
+    const have = this.parsed.get(document);
+    if (have?.version === document.version) return have.file;
+    const text = document.getText();
+    const file = text.length > MAX_FILE ? EMPTY : parsePrompts(text);
+    this.parsed.set(document, { version: document.version, file });
+    return file;
+  }
+
+  /** The prompt in whose text an offset lies, ends included. */
+  promptAt(document: TextDocument, offset: number): FilePrompt | null {
+    const { prompts } = this.file(document);
+    let lo = 0;
+    let hi = prompts.length - 1;
+    while (lo <= hi) {
+      const mid = (lo + hi) >> 1;
+      const p = prompts[mid];
+      if (offset < p.start) hi = mid - 1;
+      else if (offset > p.start + p.text.length) lo = mid + 1;
+      else return p;
+    }
+    return null;
+  }
+}
+
+export const refOf = (p: FilePrompt): PromptRef => ({ text: p.text, bos: p.bos });
+
+/** Tokens as they go over the wire. */
+export function wireTokens(engine: Engine, prompt: Prompt): WireToken[] {
+  return prompt.tokens.map((id, position) => {
+    const range = prompt.ranges[position];
+    const text = engine.tokenizer?.text(id) ?? String(id);
+    return { position, id, text, ...(range ? { start: range.start, end: range.end } : {}) };
+  });
+}
+
+/** The token at an offset of a prompt's text: the one that covers it, or the last one at the end. Null for an empty prompt. */
+export function tokenAt(tokens: readonly WireToken[], offset: number): WireToken | null {
+  const covering = tokens.find(
+    (t) => t.start !== undefined && t.end !== undefined && t.start <= offset && offset < t.end,
+  );
+  return covering ?? tokens.findLast((t) => t.end === offset) ?? null;
+}
+
+/** A prompt's tokens if the tokenizer takes it; null if it is too long or not spelled exactly. */
+export function tokensOf(engine: Engine, p: PromptRef): WireToken[] | null {
+  try {
+    return wireTokens(engine, engine.prompt(p.text, p.bos));
+  } catch (e) {
+    if (e instanceof EngineError) return null;
+    throw e;
+  }
+}
+
+/** The token of a document at an offset. */
+export function locate(
+  parsed: ParsedDocuments,
+  document: TextDocument,
+  engine: Engine,
+  offset: number,
+): LocatedToken | null {
+  const p = parsed.promptAt(document, offset);
+  const tokens = p && tokensOf(engine, refOf(p));
+  const token = p && tokens && tokenAt(tokens, offset - p.start);
+  return token ? { prompt: refOf(p), offset: p.start, token, tokens } : null;
+}

@@ -1,0 +1,249 @@
+import { join } from 'node:path';
+import { type PromptRef, type ServerSettings, type WireStatus } from '../../protocol';
+import { Engine, type Prompt, type PromptRun } from '../engine';
+import { CancelledError, EngineError } from '../errors';
+import { Scheduler, type Priority, type Turn } from '../scheduler';
+
+/** Shows how far a long job is; made by whoever owns the connection. */
+export interface ProgressSink {
+  report(message: string, fraction?: number): void;
+  done(): void;
+  readonly signal: AbortSignal;
+}
+
+export interface ModelHostOptions {
+  home: string;
+  settings: ServerSettings;
+  onStatus: (status: WireStatus) => void;
+  log: (line: string) => void;
+  progress: (title: string) => Promise<ProgressSink>;
+}
+
+/** A prompt with everything computed from it. */
+export interface Analysis {
+  prompt: Prompt;
+  run: PromptRun;
+  engine: Engine;
+}
+
+interface Kept {
+  analysis: Analysis;
+  bytes: number;
+}
+
+interface Loaded {
+  settings: ServerSettings;
+  engine: Promise<Engine>;
+  abort: AbortController;
+}
+
+const keyOf = (p: PromptRef): string => `${p.bos ? 'b' : '-'}${p.text}`;
+
+/** Bytes that a run's trace keeps: the arrays of every layer and the patterns. */
+function runBytes(engine: Engine, S: number): number {
+  const { n_layers, n_heads, d_model } = engine.model.config;
+  return 4 * n_layers * (9 * S * d_model + n_heads * S * S);
+}
+
+/**
+ * Owns the model: loads it when first needed, keeps analysed prompts up to a memory limit (least recently used go first), and loads
+ * anew when settings change. Everything heavy goes through its scheduler.
+ */
+export class ModelHost {
+  readonly scheduler = new Scheduler();
+  private loaded: Loaded | null = null;
+  private readonly kept = new Map<string, Kept>();
+  private state: Pick<WireStatus, 'phase' | 'message'> = { phase: 'idle', message: null };
+  private opened: Engine | null = null;
+  private notices: string[] = [];
+
+  constructor(private readonly o: ModelHostOptions) {}
+
+  get settings(): ServerSettings {
+    return this.o.settings;
+  }
+
+  /** The engine if it is there now. */
+  get ready(): Engine | null {
+    return this.opened;
+  }
+
+  get status(): WireStatus {
+    const e = this.opened;
+    const sites = [...(e?.dictionaries.values() ?? [])]
+      .map(({ site, kind, layer, config }) => ({ site, kind, layer, d_sae: config.d_sae }))
+      .sort((a, b) => a.layer - b.layer || a.site.localeCompare(b.site));
+    return {
+      ...this.state,
+      message: this.state.message ?? (this.notices.length > 0 ? this.notices.join('\n') : null),
+      model: e?.model.config.modelName ?? null,
+      path: e?.model.weights.path ?? null,
+      provider: e?.runtime.provider ?? null,
+      sites,
+      n_layers: e?.model.config.n_layers ?? 0,
+      n_heads: e?.model.config.n_heads ?? 0,
+      n_ctx: e?.model.config.n_ctx ?? 0,
+      memory: process.memoryUsage.rss(),
+      prompts: this.kept.size,
+    };
+  }
+
+  private publish(phase: WireStatus['phase'], message: string | null = null): void {
+    this.state = { phase, message };
+    this.o.onStatus(this.status);
+  }
+
+  /** The engine, loaded on first need. Rejects with the reader's or runtime's error; the next call tries again. */
+  engine(): Promise<Engine> {
+    if (this.loaded) return this.loaded.engine;
+    const abort = new AbortController();
+    const engine = this.open(abort);
+    this.loaded = { settings: this.o.settings, engine, abort };
+    engine.catch(() => {
+      if (this.loaded?.engine === engine) this.loaded = null;
+    });
+    return engine;
+  }
+
+  private sources(): { model: string; dictionaries: string[] } {
+    const { model, dictionaries } = this.o.settings;
+    if (model !== 'demo' && model !== '') return { model, dictionaries };
+    const demo = join(this.o.home, 'demo');
+    return { model: join(demo, 'model'), dictionaries: dictionaries.length > 0 ? dictionaries : [join(demo, 'saes')] };
+  }
+
+  private async open(abort: AbortController): Promise<Engine> {
+    const sources = this.sources();
+    this.notices = [];
+    this.publish('loading', `loading ${sources.model}`);
+    const progress = await this.o.progress('Loading model');
+    const stop = (): void => abort.abort();
+    progress.signal.addEventListener('abort', stop, { once: true });
+    const start = Date.now();
+    try {
+      const engine = await Engine.open({
+        ...sources,
+        contract: this.o.settings.contract,
+        provider: this.o.settings.provider,
+        notice: (line) => {
+          this.notices.push(line);
+          this.o.log(line);
+        },
+        onImport: (path, done, total) => progress.report(`importing ${path}`, total > 0 ? done / total : undefined),
+        signal: abort.signal,
+      });
+      if (abort.signal.aborted) {
+        await engine.close();
+        throw new CancelledError();
+      }
+      this.opened = engine;
+      this.o.log(
+        `${sources.model}: ready in ${Date.now() - start} ms on ${engine.runtime.provider}, ${engine.dictionaries.size} dictionaries`,
+      );
+      this.publish('ready');
+      return engine;
+    } catch (e) {
+      if (e instanceof CancelledError) this.publish('idle', 'loading was cancelled');
+      else this.publish('failed', (e as Error).message);
+      if (!(e instanceof EngineError)) this.o.log((e as Error).stack ?? String(e));
+      throw e;
+    } finally {
+      progress.signal.removeEventListener('abort', stop);
+      progress.done();
+    }
+  }
+
+  /** Takes new settings; drops the model if they name another one. Returns whether they do. */
+  async configure(settings: ServerSettings): Promise<boolean> {
+    const identity = (s: ServerSettings): string => JSON.stringify([s.model, s.dictionaries, s.contract, s.provider]);
+    const changed = identity(settings) !== identity(this.o.settings);
+    this.o.settings = settings;
+    if (changed) await this.drop();
+    else this.trim();
+    return changed;
+  }
+
+  /** Lets go of the model and everything computed with it. */
+  async drop(): Promise<void> {
+    const old = this.loaded;
+    this.loaded = null;
+    this.opened = null;
+    this.kept.clear();
+    this.publish('idle');
+    if (!old) return;
+    old.abort.abort();
+    await this.scheduler
+      .run('interactive', new AbortController().signal, async () => (await old.engine).close())
+      .catch((e: unknown) => this.o.log(`closing the model: ${(e as Error).message}`));
+  }
+
+  /** The analysis of a prompt if it is kept. */
+  peek(p: PromptRef): Analysis | null {
+    return this.kept.get(keyOf(p))?.analysis ?? null;
+  }
+
+  /**
+   * Tokens and forward pass of a prompt, from what is kept if possible, else as a heavy job. What a kept prompt shares from its start is
+   * not computed again. Rejects with UsageError for prompts that are empty or too long.
+   */
+  async analyse(p: PromptRef, priority: Priority, signal: AbortSignal): Promise<Analysis> {
+    const engine = await this.engine();
+    const key = keyOf(p);
+    const have = this.kept.get(key);
+    if (have) {
+      this.kept.delete(key);
+      this.kept.set(key, have);
+      return have.analysis;
+    }
+    return this.scheduler.run(priority, signal, async () => {
+      const again = this.kept.get(key);
+      if (again) return again.analysis;
+      if (this.opened !== engine) throw new CancelledError();
+      const prompt = engine.prompt(p.text, p.bos);
+      const { tokens } = prompt;
+      const run = await engine.run(tokens, this.nearest(tokens), signal);
+      const analysis = { prompt, run, engine };
+      this.kept.set(key, { analysis, bytes: runBytes(engine, tokens.length) });
+      this.trim();
+      this.o.onStatus(this.status);
+      return analysis;
+    });
+  }
+
+  /** The kept run that shares the longest start with these tokens. */
+  private nearest(tokens: readonly number[]): PromptRun | undefined {
+    let best: PromptRun | undefined;
+    let most = 1;
+    for (const { analysis } of this.kept.values()) {
+      const have = analysis.prompt.tokens;
+      let n = 0;
+      while (n < tokens.length && have[n] === tokens[n]) n++;
+      if (n > most) {
+        most = n;
+        best = analysis.run;
+      }
+    }
+    return best;
+  }
+
+  private trim(): void {
+    const limit = this.o.settings.memoryLimitMB * 2 ** 20;
+    let total = [...this.kept.values()].reduce((n, k) => n + k.bytes, 0);
+    for (const [key, k] of this.kept) {
+      if (total <= limit || this.kept.size === 1) return;
+      total -= k.bytes;
+      this.kept.delete(key);
+    }
+  }
+
+  /** A heavy job over an analysed prompt. */
+  async heavy<T>(
+    p: PromptRef,
+    priority: Priority,
+    signal: AbortSignal,
+    job: (a: Analysis, turn: Turn) => Promise<T>,
+  ): Promise<T> {
+    const a = await this.analyse(p, priority, signal);
+    return this.scheduler.run(priority, signal, (turn) => job(a, turn));
+  }
+}

@@ -1,0 +1,237 @@
+import { z } from 'zod';
+import {
+  type AttentionResult,
+  type FeatureExample,
+  type FeatureResult,
+  type HeatResult,
+  type PromptRef,
+  type PromptResult,
+  type RequestMethod,
+  type Requests,
+  type WirePrediction,
+} from '../../protocol';
+import { ablate, activationsOf, featureDetails, predict, type Prediction, validateEdge } from '../analyses';
+import { headBySource, makeRoot } from '../attribution';
+import { type Engine } from '../engine';
+import { EngineError, throwIfCancelled, UsageError } from '../errors';
+import { wireTokens } from './documents';
+import { wireFeatures } from './hover';
+import { type Analysis, type ModelHost } from './modelHost';
+import { expandNode, gridOf, pack, sourcesOf, wireNode } from './trees';
+
+const prompt = z.object({ text: z.string(), bos: z.boolean() });
+const position = z.number().int().min(0);
+const feature = z.number().int().min(0);
+const root = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('feature'), site: z.string(), feature, position }),
+  z.object({ type: z.literal('logit'), tokens: z.array(z.number().int()).min(1).max(2), position }),
+]);
+const node = z.string().max(100_000);
+
+/** The shape of each request's parameters; what does not fit is refused by name. */
+export const schemas = {
+  'attentionCircuits/status': z.object({}),
+  'attentionCircuits/load': z.object({}),
+  'attentionCircuits/reload': z.object({}),
+  'attentionCircuits/prompt': z.object({ prompt }),
+  'attentionCircuits/locate': z.object({ uri: z.string(), offset: z.number().int().min(0) }),
+  'attentionCircuits/features': z.object({ prompt, position, limit: z.number().int().min(1).max(1000) }),
+  'attentionCircuits/root': z.object({ prompt, root }),
+  'attentionCircuits/expand': z.object({
+    prompt,
+    root,
+    node,
+    view: z.enum(['residual', 'component']),
+    by: z.enum(['source', 'head']),
+    limit: z.number().int().min(1).max(5000),
+  }),
+  'attentionCircuits/grid': z.object({ prompt, root, node }),
+  'attentionCircuits/sources': z.object({ prompt, root, node }),
+  'attentionCircuits/validate': z.object({ prompt, root, edge: node }),
+  'attentionCircuits/ablate': z.object({
+    prompt,
+    root,
+    features: z
+      .array(z.object({ site: z.string(), feature, position: position.optional() }))
+      .min(1)
+      .max(1000),
+  }),
+  'attentionCircuits/feature': z.object({ site: z.string(), feature }),
+  'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
+  'attentionCircuits/heat': z.object({ uri: z.string(), site: z.string(), feature }),
+} satisfies { [M in RequestMethod]: z.ZodType<Requests[M]['params']> };
+
+/** What the handlers need of the open documents. */
+export interface OpenPrompts {
+  /** Prompts of all open prompt files. */
+  all(): { uri: string; prompt: PromptRef }[];
+  /** Version of a document and the prompts in it with their offsets. Throws UsageError when it is not open. */
+  of(uri: string): { version: number; prompts: { prompt: PromptRef; offset: number }[] };
+  locate(engine: Engine, uri: string, offset: number): Requests['attentionCircuits/locate']['result'];
+}
+
+type Handlers = {
+  [M in RequestMethod]: (params: Requests[M]['params'], signal: AbortSignal) => Promise<Requests[M]['result']>;
+};
+
+const TOP = 5;
+const MAX_EXAMPLES = 20;
+
+export const wirePredictions = (top: Prediction['top']): WirePrediction[] =>
+  top.map((t) => ({ ...t, text: t.text ?? String(t.id) }));
+
+async function promptResult(a: Analysis, signal: AbortSignal): Promise<PromptResult> {
+  const { predictions } = await predict(a.engine, a.run.trace, TOP, false, signal);
+  return { tokens: wireTokens(a.engine, a.prompt), predictions: predictions.map((p) => wirePredictions(p.top)) };
+}
+
+/** Activations of a feature in one prompt; null for prompts that cannot be analysed. */
+async function firing(
+  host: ModelHost,
+  p: PromptRef,
+  site: string,
+  index: number,
+  signal: AbortSignal,
+): Promise<{ a: Analysis; activations: number[] } | null> {
+  try {
+    const a = await host.analyse(p, 'batch', signal);
+    return { a, activations: await activationsOf(a.run, site, index) };
+  } catch (e) {
+    if (e instanceof EngineError && !signal.aborted) return null;
+    throw e;
+  }
+}
+
+async function examplesOf(
+  host: ModelHost,
+  open: OpenPrompts,
+  site: string,
+  index: number,
+  signal: AbortSignal,
+): Promise<Pick<FeatureResult, 'examples' | 'searched'>> {
+  const examples: FeatureExample[] = [];
+  const prompts = open.all().slice(0, 200);
+  for (const { uri, prompt: p } of prompts) {
+    throwIfCancelled(signal);
+    const found = await firing(host, p, site, index, signal);
+    const strongest = Math.max(0, ...(found?.activations ?? []));
+    if (!found || strongest <= 0) continue;
+    const { a, activations } = found;
+    examples.push({
+      uri,
+      prompt: p,
+      tokens: wireTokens(a.engine, a.prompt),
+      activations,
+      position: activations.indexOf(strongest),
+    });
+  }
+  examples.sort((x, y) => y.activations[y.position] - x.activations[x.position]);
+  return { examples: examples.slice(0, MAX_EXAMPLES), searched: prompts.length };
+}
+
+async function attention(a: Analysis, layer: number, head: number, destination: number): Promise<AttentionResult> {
+  const { n_layers, n_heads } = a.engine.model.config;
+  const S = a.prompt.tokens.length;
+  if (layer >= n_layers || head >= n_heads) {
+    throw new UsageError(`head ${layer}.${head} does not exist: the model has ${n_layers} layers of ${n_heads} heads`);
+  }
+  if (destination >= S) throw new UsageError(`position ${destination} is outside the prompt (0 to ${S - 1})`);
+  const { pattern } = a.run.trace.layers[layer];
+  const rows = Array.from({ length: S }, (_, d) => pattern.subarray((head * S + d) * S, (head * S + d + 1) * S));
+  const [strongest] = (await wireFeatures(a, destination, 1)).filter(
+    (f) => f.layer === layer && f.kind === 'attention',
+  );
+  let dfa: AttentionResult['strongest'] = null;
+  if (strongest) {
+    const acts = await a.run.acts(strongest.site);
+    const direction = a.engine.dictionary(strongest.site).readDirection(strongest.feature, acts.norms[destination]);
+    const contributions = pack(headBySource(a.run, layer, destination, direction));
+    dfa = { feature: strongest.feature, activation: strongest.activation, contributions };
+  }
+  return { tokens: wireTokens(a.engine, a.prompt), pattern: pack(rows), strongest: dfa };
+}
+
+async function heat(
+  host: ModelHost,
+  open: OpenPrompts,
+  uri: string,
+  site: string,
+  index: number,
+  signal: AbortSignal,
+): Promise<HeatResult> {
+  (await host.engine()).dictionary(site).checkFeature(index);
+  const { version, prompts } = open.of(uri);
+  const tokens: HeatResult['tokens'] = [];
+  let max = 0;
+  for (const { prompt: p, offset } of prompts) {
+    throwIfCancelled(signal);
+    const found = await firing(host, p, site, index, signal);
+    if (!found) continue;
+    found.activations.forEach((activation, i) => {
+      const range = found.a.prompt.ranges[i];
+      if (activation <= 0 || !range) return;
+      max = Math.max(max, activation);
+      tokens.push({ start: offset + range.start, end: offset + range.end, activation });
+    });
+  }
+  return { version, max, tokens };
+}
+
+/** The handlers of the custom requests. */
+export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
+  const analyse = (p: PromptRef, signal: AbortSignal): Promise<Analysis> => host.analyse(p, 'interactive', signal);
+  return {
+    'attentionCircuits/status': () => Promise.resolve(host.status),
+    'attentionCircuits/load': async () => {
+      await host.engine();
+      return host.status;
+    },
+    'attentionCircuits/reload': async () => {
+      await host.drop();
+      await host.engine();
+      return host.status;
+    },
+    'attentionCircuits/prompt': async (q, signal) => promptResult(await analyse(q.prompt, signal), signal),
+    'attentionCircuits/locate': async (q) => open.locate(await host.engine(), q.uri, q.offset),
+    'attentionCircuits/features': async (q, signal) => {
+      const a = await analyse(q.prompt, signal);
+      if (q.position >= a.prompt.tokens.length) throw new UsageError(`position ${q.position} is outside the prompt`);
+      return { features: await wireFeatures(a, q.position, q.limit) };
+    },
+    'attentionCircuits/root': async (q, signal) => {
+      const a = await analyse(q.prompt, signal);
+      return { ...(await promptResult(a, signal)), root: wireNode(a.run, await makeRoot(a.run, q.root)) };
+    },
+    'attentionCircuits/expand': async (q, signal) =>
+      expandNode((await analyse(q.prompt, signal)).run, q.root, q.node, q),
+    'attentionCircuits/grid': async (q, signal) => gridOf((await analyse(q.prompt, signal)).run, q.root, q.node),
+    'attentionCircuits/sources': async (q, signal) => ({
+      sources: await sourcesOf((await analyse(q.prompt, signal)).run, q.root, q.node),
+    }),
+    'attentionCircuits/validate': (q, signal) =>
+      host.heavy(q.prompt, 'interactive', signal, (a) => validateEdge(a.engine, a.run, q.root, q.edge)),
+    'attentionCircuits/ablate': (q, signal) =>
+      host.heavy(q.prompt, 'interactive', signal, async (a) => {
+        const r = await ablate(a.engine, a.run, q.root, q.features, signal);
+        return { ...r, before: wirePredictions(r.before), after: wirePredictions(r.after) };
+      }),
+    'attentionCircuits/feature': async (q, signal) => {
+      const engine = await host.engine();
+      const details = await featureDetails(engine, q.site, q.feature, 10);
+      const { kind, layer, config } = engine.dictionary(q.site);
+      const named = (list: typeof details.positive): FeatureResult['positive'] =>
+        list.map((e) => ({ ...e, text: e.text ?? String(e.id) }));
+      return {
+        site: { site: q.site, kind, layer, d_sae: config.d_sae },
+        feature: q.feature,
+        headShares: details.headShares,
+        positive: named(details.positive),
+        negative: named(details.negative),
+        ...(await examplesOf(host, open, q.site, q.feature, signal)),
+      };
+    },
+    'attentionCircuits/attention': async (q, signal) =>
+      attention(await analyse(q.prompt, signal), q.layer, q.head, q.destination),
+    'attentionCircuits/heat': (q, signal) => heat(host, open, q.uri, q.site, q.feature, signal),
+  };
+}

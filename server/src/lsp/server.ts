@@ -1,0 +1,405 @@
+import {
+  type CancellationToken,
+  type CodeLens,
+  type Connection,
+  type InitializeParams,
+  type InitializeResult,
+  LSPErrorCodes,
+  MarkupKind,
+  ResponseError,
+  TextDocuments,
+  TextDocumentSyncKind,
+} from 'vscode-languageserver';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { z } from 'zod';
+import { Commands, type RequestMethod, type ServerSettings } from '../../protocol';
+import { topPredictions } from '../analyses';
+import { CancelledError, EngineError, UsageError } from '../errors';
+import { quote, percent } from '../text';
+import { endLens, explain, featuresLens, parseLens, placeLenses, tokenLens } from './codeLens';
+import { PromptDiagnostics, syntaxDiagnostics } from './diagnostics';
+import { locate, MAX_LENSED, ParsedDocuments, refOf, tokenAt, wireTokens } from './documents';
+import { answerCompletions, answerStart, codeActions, directiveCompletions } from './editing';
+import { hoverMarkdown, wireFeatures } from './hover';
+import { escapeMarkdown } from './markdown';
+import { type Analysis, ModelHost, type ProgressSink } from './modelHost';
+import { type OpenPrompts, requestHandlers, schemas } from './requests';
+import { documentSymbols, foldingRanges } from './structure';
+
+const settingsSchema = z.object({
+  model: z.string(),
+  dictionaries: z.array(z.string()),
+  contract: z.enum(['auto', 'default', 'none']),
+  provider: z.enum(['auto', 'cpu', 'webgpu', 'cuda']),
+  memoryLimitMB: z.number().min(1),
+  hoverFeatures: z.number().int().min(1).max(50),
+  codeLens: z.object({ prompt: z.boolean(), answers: z.boolean(), features: z.boolean(), token: z.boolean() }),
+  inlayHints: z.boolean(),
+}) satisfies z.ZodType<ServerSettings>;
+
+const optionsSchema = z.object({ settings: settingsSchema, home: z.string() });
+
+/** How long a hover waits for the model before it says that the model is loading. */
+const HOVER_PATIENCE_MS = 3000;
+const DIAGNOSTICS_DELAY_MS = 150;
+const STATUS_INTERVAL_MS = 5000;
+
+/** An AbortSignal that follows a protocol cancellation. */
+function signalOf(token: CancellationToken): AbortSignal {
+  const controller = new AbortController();
+  if (token.isCancellationRequested) controller.abort();
+  token.onCancellationRequested(() => controller.abort());
+  return controller.signal;
+}
+
+/** Errors as the protocol carries them: cancellation by its own code, expected failures by their sentence. */
+function toResponseError(e: unknown): Error {
+  if (e instanceof CancelledError) return new ResponseError(LSPErrorCodes.RequestCancelled, 'cancelled');
+  if (e instanceof EngineError) return new ResponseError(LSPErrorCodes.RequestFailed, e.message, { name: e.name });
+  return e as Error;
+}
+
+/** The language server on one connection. */
+export class LanguageServer {
+  private readonly documents = new TextDocuments(TextDocument);
+  private readonly parsed = new ParsedDocuments();
+  private readonly promptDiagnostics = new PromptDiagnostics();
+  private readonly pendingDiagnostics = new Map<string, { timer?: NodeJS.Timeout; abort: AbortController }>();
+  private host: ModelHost | null = null;
+  private cursor: { uri: string; offset: number } | null = null;
+  private hoverDetails = false;
+  private canProgress = false;
+  private canRefresh = { codeLens: false, inlayHint: false };
+
+  constructor(private readonly connection: Connection) {
+    connection.onInitialize((p) => this.initialize(p));
+    connection.onInitialized(() => this.watchMemory());
+    connection.onShutdown(() => this.host?.drop());
+    this.features();
+    this.requests();
+    this.documents.onDidChangeContent(({ document }) => this.diagnose(document.uri, DIAGNOSTICS_DELAY_MS));
+    this.documents.onDidClose(({ document }) => this.forget(document.uri));
+    this.documents.listen(connection);
+  }
+
+  private get model(): ModelHost {
+    if (!this.host) throw new ResponseError(LSPErrorCodes.ServerCancelled, 'the server is not initialized');
+    return this.host;
+  }
+
+  private log(line: string): void {
+    this.connection.console.info(line);
+  }
+
+  private initialize(p: InitializeParams): InitializeResult {
+    const options = optionsSchema.parse(p.initializationOptions);
+    this.canProgress = p.capabilities.window?.workDoneProgress === true;
+    this.canRefresh = {
+      codeLens: p.capabilities.workspace?.codeLens?.refreshSupport === true,
+      inlayHint: p.capabilities.workspace?.inlayHint?.refreshSupport === true,
+    };
+    let phase = '';
+    this.host = new ModelHost({
+      ...options,
+      log: (line) => this.log(line),
+      progress: (title) => this.progress(title),
+      onStatus: (status) => {
+        void this.connection.sendNotification('attentionCircuits/status', status);
+        if (status.phase !== phase && status.phase !== 'loading') this.refresh();
+        phase = status.phase;
+      },
+    });
+    return {
+      serverInfo: { name: 'attention-circuits' },
+      capabilities: {
+        textDocumentSync: TextDocumentSyncKind.Incremental,
+        hoverProvider: true,
+        codeLensProvider: { resolveProvider: true },
+        documentSymbolProvider: true,
+        foldingRangeProvider: true,
+        completionProvider: { triggerCharacters: ['@', '>', '|', '"'] },
+        inlayHintProvider: true,
+        codeActionProvider: { codeActionKinds: ['quickfix', 'refactor.rewrite'] },
+      },
+    };
+  }
+
+  /** The process's memory goes into the status now and then, without waking anything else. */
+  private watchMemory(): void {
+    setInterval(() => {
+      if (this.host?.ready) void this.connection.sendNotification('attentionCircuits/status', this.host.status);
+    }, STATUS_INTERVAL_MS).unref();
+  }
+
+  private async progress(title: string): Promise<ProgressSink> {
+    const controller = new AbortController();
+    if (!this.canProgress) return { report: () => undefined, done: () => undefined, signal: controller.signal };
+    const p = await this.connection.window.createWorkDoneProgress();
+    p.begin(title, 0, undefined, true);
+    p.token.onCancellationRequested(() => controller.abort());
+    return {
+      report: (message, fraction) => p.report(fraction === undefined ? 0 : Math.round(100 * fraction), message),
+      done: () => p.done(),
+      signal: controller.signal,
+    };
+  }
+
+  /** The model came or went: what was shown without it is asked for again. */
+  private refresh(): void {
+    this.refreshLenses();
+    if (this.canRefresh.inlayHint) this.connection.languages.inlayHint.refresh().catch(() => undefined);
+    for (const d of this.documents.all()) this.diagnose(d.uri, 0);
+  }
+
+  private refreshLenses(): void {
+    if (this.canRefresh.codeLens) {
+      this.connection.sendRequest('workspace/codeLens/refresh').catch((e: Error) => this.log(`refresh: ${e.message}`));
+    }
+  }
+
+  private forget(uri: string): void {
+    const pending = this.pendingDiagnostics.get(uri);
+    clearTimeout(pending?.timer);
+    pending?.abort.abort();
+    this.pendingDiagnostics.delete(uri);
+    void this.connection.sendDiagnostics({ uri, diagnostics: [] });
+  }
+
+  /** Reports problems of a document: syntax soon, what the tokenizer says when the model is there. A newer call replaces an older one. */
+  private diagnose(uri: string, delay: number): void {
+    const old = this.pendingDiagnostics.get(uri);
+    clearTimeout(old?.timer);
+    old?.abort.abort();
+    const abort = new AbortController();
+    const timer = setTimeout(() => {
+      this.report(uri, abort.signal).catch((e: unknown) => {
+        if (!(e instanceof CancelledError)) this.log(`diagnostics of ${uri}: ${(e as Error).message}`);
+      });
+    }, delay);
+    this.pendingDiagnostics.set(uri, { timer, abort });
+  }
+
+  private async report(uri: string, signal: AbortSignal): Promise<void> {
+    const document = this.documents.get(uri);
+    if (!document) return;
+    const { version } = document;
+    const syntax = syntaxDiagnostics(document, this.parsed);
+    const engine = this.model.ready;
+    if (!engine) return void (await this.connection.sendDiagnostics({ uri, version, diagnostics: syntax }));
+    const found = await this.model.scheduler.run('batch', signal, (turn) =>
+      this.promptDiagnostics.of(document, this.parsed.file(document).prompts, engine, () => turn.breathe()),
+    );
+    if (document.version !== version || signal.aborted) return;
+    await this.connection.sendDiagnostics({ uri, version, diagnostics: [...syntax, ...found] });
+  }
+
+  private features(): void {
+    const { connection } = this;
+    const failed = (e: unknown): never => {
+      throw toResponseError(e);
+    };
+    connection.onHover((p, token) => {
+      const document = this.documents.get(p.textDocument.uri);
+      return document ? this.hover(document, document.offsetAt(p.position), signalOf(token)).catch(failed) : null;
+    });
+    connection.onCodeLens((p) => {
+      const document = this.documents.get(p.textDocument.uri);
+      if (!document) return [];
+      const cursor = this.cursor?.uri === document.uri ? this.cursor.offset : null;
+      return placeLenses(document, this.parsed.file(document).prompts, cursor, this.model.settings.codeLens);
+    });
+    connection.onCodeLensResolve((lens, token) => this.resolveLens(lens, signalOf(token)).catch(failed));
+    connection.onDocumentSymbol((p) => {
+      const document = this.documents.get(p.textDocument.uri);
+      return document ? documentSymbols(document, this.parsed.file(document).prompts) : [];
+    });
+    connection.onFoldingRanges((p) => {
+      const document = this.documents.get(p.textDocument.uri);
+      return document ? foldingRanges(document, this.parsed.file(document).prompts) : [];
+    });
+    connection.onCompletion((p, token) => this.complete(p.textDocument.uri, p.position, signalOf(token)).catch(failed));
+    connection.onCodeAction((p) => {
+      const document = this.documents.get(p.textDocument.uri);
+      const at = document && this.parsed.promptAt(document, document.offsetAt(p.range.start));
+      return at ? codeActions(document, at, this.parsed.file(document).prompts, p.context.diagnostics) : [];
+    });
+    connection.languages.inlayHint.on((p, token) =>
+      this.inlayHints(p.textDocument.uri, p.range, signalOf(token)).catch(failed),
+    );
+  }
+
+  private async hover(
+    document: TextDocument,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<{ contents: { kind: MarkupKind; value: string } } | null> {
+    const p = this.parsed.promptAt(document, offset);
+    if (!p) return null;
+    const markdown = (value: string): { contents: { kind: MarkupKind; value: string } } => ({
+      contents: { kind: MarkupKind.Markdown, value },
+    });
+    let late: NodeJS.Timeout | undefined;
+    const patience = new Promise<null>((resolve) => {
+      late = setTimeout(() => resolve(null), HOVER_PATIENCE_MS);
+    });
+    try {
+      const a = await Promise.race([this.model.analyse(refOf(p), 'interactive', signal), patience]);
+      if (a === null) return markdown(escapeMarkdown(this.model.status.message ?? 'The model is loading …'));
+      const token = tokenAt(wireTokens(a.engine, a.prompt), offset - p.start);
+      if (!token) return null;
+      const { logits } = await a.run.logitsAt(token.position);
+      const features = await wireFeatures(a, token.position, this.model.settings.hoverFeatures);
+      const predictions = topPredictions(logits, 4, a.engine);
+      return markdown(
+        hoverMarkdown({
+          uri: document.uri,
+          offset: p.start,
+          token,
+          predictions,
+          features,
+          details: this.hoverDetails,
+        }),
+      );
+    } catch (e) {
+      if (e instanceof EngineError && !(e instanceof CancelledError)) {
+        return markdown(`${escapeMarkdown(e.message)}\n\n[Choose a model](command:${Commands.chooseModel})`);
+      }
+      throw e;
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  private async resolveLens(lens: CodeLens, signal: AbortSignal): Promise<CodeLens> {
+    const data = parseLens(lens.data);
+    const document = this.documents.get(data.uri);
+    const p = document?.version === data.version ? this.parsed.promptAt(document, data.start) : null;
+    if (!p) throw new ResponseError(LSPErrorCodes.ContentModified, 'the document has changed');
+    const input = { data, prompt: refOf(p), answers: p.answers };
+    let a: Analysis;
+    try {
+      a = await this.model.analyse(input.prompt, 'visible', signal);
+    } catch (e) {
+      if (e instanceof CancelledError || !(e instanceof EngineError)) throw e;
+      const broken = this.model.status.phase === 'failed';
+      const title = data.kind === 'next' || data.kind === 'answers' ? `Cannot analyse: ${e.message}` : '';
+      return { ...lens, command: { title, command: broken ? Commands.chooseModel : '' } };
+    }
+    const tokens = wireTokens(a.engine, a.prompt);
+    const last = tokens.length - 1;
+    if (data.kind === 'features') return { ...lens, command: featuresLens(input, last) };
+    if (data.kind === 'token') {
+      const t = tokenAt(tokens, data.offset ?? 0);
+      return { ...lens, command: t ? tokenLens(input, t) : explain('') };
+    }
+    const { logits } = await a.run.logitsAt(last);
+    return { ...lens, command: endLens(input, a.engine, tokens, topPredictions(logits, 1, a.engine)[0]) };
+  }
+
+  private async complete(
+    uri: string,
+    position: { line: number; character: number },
+    signal: AbortSignal,
+  ): Promise<ReturnType<typeof directiveCompletions>> {
+    const document = this.documents.get(uri);
+    if (!document) return [];
+    const start = { line: position.line, character: 0 };
+    const line = document.getText({ start, end: { line: position.line, character: Number.MAX_SAFE_INTEGER } });
+    if (line.startsWith('@')) return directiveCompletions({ start, end: position });
+    if (!line.startsWith('->') || position.character < 2) return [];
+    const before = this.parsed.file(document).prompts.findLast((p) => p.start < document.offsetAt(start));
+    if (!before) return [];
+    const a = await this.model.analyse(refOf(before), 'interactive', signal);
+    const { logits } = await a.run.logitsAt(a.prompt.tokens.length - 1);
+    const typed = { start: { ...start, character: answerStart(line, position.character) }, end: position };
+    return answerCompletions(typed, topPredictions(logits, 15, a.engine));
+  }
+
+  private async inlayHints(
+    uri: string,
+    range: { start: { line: number }; end: { line: number } },
+    signal: AbortSignal,
+  ): Promise<
+    { position: { line: number; character: number }; label: string; paddingLeft: boolean; tooltip: string }[]
+  > {
+    const document = this.documents.get(uri);
+    if (!document || !this.model.settings.inlayHints) return [];
+    const hints = [];
+    for (const p of this.parsed.file(document).prompts.slice(0, MAX_LENSED)) {
+      const position = document.positionAt(p.start + p.text.length);
+      if (position.line < range.start.line || position.line > range.end.line) continue;
+      try {
+        const a = await this.model.analyse(refOf(p), 'visible', signal);
+        const [top] = topPredictions((await a.run.logitsAt(a.prompt.tokens.length - 1)).logits, 1, a.engine);
+        const label = `→ ${quote(top.text ?? String(top.id))} ${percent(top.probability)}`;
+        hints.push({ position, label, paddingLeft: true, tooltip: 'Likeliest next token' });
+      } catch (e) {
+        if (e instanceof CancelledError || !(e instanceof EngineError)) throw e;
+      }
+    }
+    return hints;
+  }
+
+  private openPrompts(): OpenPrompts {
+    return {
+      all: () =>
+        this.documents.all().flatMap((d) => this.parsed.file(d).prompts.map((p) => ({ uri: d.uri, prompt: refOf(p) }))),
+      of: (uri) => {
+        const d = this.documents.get(uri);
+        if (!d) throw new UsageError(`${uri} is not open`);
+        const prompts = this.parsed.file(d).prompts.map((p) => ({ prompt: refOf(p), offset: p.start }));
+        return { version: d.version, prompts };
+      },
+      locate: (engine, uri, offset) => {
+        const d = this.documents.get(uri);
+        return d ? locate(this.parsed, d, engine, offset) : null;
+      },
+    };
+  }
+
+  private requests(): void {
+    let handlers: ReturnType<typeof requestHandlers> | null = null;
+    const register = <M extends RequestMethod>(method: M): void => {
+      this.connection.onRequest(method, async (raw: unknown, token: CancellationToken) => {
+        handlers ??= requestHandlers(this.model, this.openPrompts());
+        const params = schemas[method].safeParse(raw);
+        if (!params.success) return new ResponseError(-32602, `${method}: ${z.prettifyError(params.error)}`);
+        try {
+          return await handlers[method](params.data, signalOf(token));
+        } catch (e) {
+          return toResponseError(e) instanceof ResponseError ? toResponseError(e) : Promise.reject(e);
+        }
+      });
+    };
+    for (const method of Object.keys(schemas) as RequestMethod[]) register(method);
+    this.connection.onNotification('attentionCircuits/cursor', (raw: unknown) => {
+      const at = z.object({ uri: z.string(), offset: z.number() }).nullable().safeParse(raw);
+      if (at.success) this.moveCursor(at.data);
+    });
+    this.connection.onNotification('attentionCircuits/hoverDetails', (raw: unknown) => {
+      this.hoverDetails = z.object({ open: z.boolean() }).safeParse(raw).data?.open ?? false;
+    });
+    this.connection.onNotification('attentionCircuits/settings', (raw: unknown) => {
+      const settings = settingsSchema.safeParse(raw);
+      if (!settings.success) return this.log(`settings: ${z.prettifyError(settings.error)}`);
+      this.model.configure(settings.data).then(
+        () => this.refresh(),
+        (e: Error) => this.log(`settings: ${e.message}`),
+      );
+    });
+  }
+
+  /** Lenses are placed anew only when the cursor enters another prompt or token. */
+  private moveCursor(at: { uri: string; offset: number } | null): void {
+    const place = (c: typeof at): string => {
+      const d = c && this.documents.get(c.uri);
+      const p = d && this.parsed.promptAt(d, c.offset);
+      if (!p || !this.host?.ready) return p ? `${c?.uri} ${p.start}` : '';
+      const found = locate(this.parsed, d, this.host.ready, c.offset);
+      return `${c.uri} ${p.start} ${found?.token.position}`;
+    };
+    const before = place(this.cursor);
+    this.cursor = at;
+    if (place(at) !== before) this.refreshLenses();
+  }
+}

@@ -1,0 +1,269 @@
+/** The tree as an outline: a WAI-ARIA tree whose rows outside the window are not drawn, so that thousands stay smooth. */
+import { fill, h, share, signed } from '../ui';
+import { nameOf, type Row, shortOf } from './model';
+
+export const ROW_HEIGHT = 24;
+const OVERSCAN = 12;
+/** Shares are drawn on a square-root scale, so that small ones can be seen. */
+const barWidth = (s: number): number => Math.min(1, Math.sqrt(Math.abs(s)));
+
+export interface OutlineState {
+  rows: readonly Row[];
+  selected: string | null;
+  pins: ReadonlySet<string>;
+  grouped: ReadonlySet<string>;
+  names: Readonly<Record<string, string>>;
+  loading: ReadonlySet<string>;
+  errors: ReadonlyMap<string, string>;
+}
+
+export interface OutlineEvents {
+  select(id: string): void;
+  toggle(id: string): void;
+  more(parent: string): void;
+  hover(id: string | null): void;
+  pin(id: string): void;
+  click(id: string): void;
+  key(e: KeyboardEvent): void;
+  scrolled(top: number): void;
+}
+
+const rowId = (r: Row): string => (r.type === 'node' ? r.node.id : r.id);
+
+/** Everything about a row in one sentence, for screen readers. */
+function rowLabel(r: Row, s: OutlineState): string {
+  if (r.type === 'cut') return `${r.count} not shown, ${r.hidden}, together ${signed(r.sum)}`;
+  const { node, expansion } = r;
+  const parts = [nameOf(node, s.names), `contribution ${signed(node.contribution)}`];
+  if (r.level > 1) parts.push(`${share(node.share)} of its siblings`);
+  if (node.activation !== undefined) parts.push(`activation ${node.activation.toFixed(3)}`);
+  if (expansion && r.expanded) {
+    parts.push(`remainder ${expansion.remainder.toExponential(1)}`, `error share ${share(expansion.errorShare)}`);
+  }
+  if (s.pins.has(node.id)) parts.push('pinned');
+  if (s.errors.has(node.id)) parts.push(`refused: ${s.errors.get(node.id)}`);
+  return parts.join(', ');
+}
+
+function bar(value: number, root: boolean): HTMLElement {
+  const cell = h('span', { class: 'bar-cell' });
+  if (root) return cell;
+  const b = h('span', { class: `bar ${value < 0 ? 'negative' : 'positive'}` });
+  b.style.width = `${Math.round(50 * barWidth(value))}%`;
+  cell.append(b);
+  return cell;
+}
+
+export class Outline {
+  readonly element: HTMLElement;
+  private readonly body = h('div', { class: 'rows', role: 'presentation' });
+  private state: OutlineState = {
+    rows: [],
+    selected: null,
+    pins: new Set(),
+    grouped: new Set(),
+    names: {},
+    loading: new Set(),
+    errors: new Map(),
+  };
+  private drawn = new Map<string, HTMLElement>();
+  private frame = 0;
+
+  constructor(private readonly events: OutlineEvents) {
+    this.element = h(
+      'div',
+      {
+        class: 'outline',
+        role: 'tree',
+        tabindex: 0,
+        'aria-label': 'Attribution tree',
+        'aria-multiselectable': 'true',
+        onkeydown: (e: KeyboardEvent) => events.key(e),
+        onscroll: () => {
+          this.later();
+          events.scrolled(this.element.scrollTop);
+        },
+        onmouseleave: () => events.hover(null),
+      },
+      this.body,
+    );
+    new ResizeObserver(() => this.later()).observe(this.element);
+  }
+
+  private later(): void {
+    if (this.frame !== 0) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw(false);
+    });
+  }
+
+  /** Shows new rows. Drawing happens at once, so that focus and tests see it. */
+  update(state: OutlineState): void {
+    this.state = state;
+    this.draw(true);
+  }
+
+  /** Row index of an id, −1 when it is not shown. */
+  indexOf(id: string | null): number {
+    return this.state.rows.findIndex((r) => rowId(r) === id);
+  }
+
+  /** Scrolls a row into the window. */
+  reveal(id: string): void {
+    const i = this.indexOf(id);
+    if (i < 0) return;
+    const top = i * ROW_HEIGHT;
+    const { scrollTop, clientHeight } = this.element;
+    if (top < scrollTop) this.element.scrollTop = top;
+    else if (top + ROW_HEIGHT > scrollTop + clientHeight) this.element.scrollTop = top + ROW_HEIGHT - clientHeight;
+    this.draw(false);
+  }
+
+  scrollTo(top: number): void {
+    this.element.scrollTop = top;
+    this.draw(false);
+  }
+
+  private draw(fresh: boolean): void {
+    const { rows, selected } = this.state;
+    const height = this.element.clientHeight || 600;
+    const first = Math.max(0, Math.floor(this.element.scrollTop / ROW_HEIGHT) - OVERSCAN);
+    const last = Math.min(rows.length, Math.ceil((this.element.scrollTop + height) / ROW_HEIGHT) + OVERSCAN);
+    this.body.style.height = `${rows.length * ROW_HEIGHT}px`;
+    const old = this.drawn;
+    this.drawn = new Map();
+    const elements: HTMLElement[] = [];
+    for (let i = first; i < last; i++) {
+      const id = rowId(rows[i]);
+      const element = (!fresh && old.get(id)) || this.row(rows[i]);
+      element.style.top = `${i * ROW_HEIGHT}px`;
+      this.drawn.set(id, element);
+      elements.push(element);
+    }
+    const same =
+      !fresh && elements.length === this.body.children.length && elements.every((e, i) => e === this.body.children[i]);
+    if (!same) fill(this.body, ...elements);
+    const active = selected === null ? null : this.drawn.get(selected);
+    if (active) this.element.setAttribute('aria-activedescendant', active.id);
+    else this.element.removeAttribute('aria-activedescendant');
+  }
+
+  private row(r: Row): HTMLElement {
+    const id = rowId(r);
+    const s = this.state;
+    const common = {
+      role: 'treeitem',
+      id: `row-${id}`,
+      'aria-level': r.level,
+      'aria-posinset': r.position,
+      'aria-setsize': r.of,
+      'aria-selected': s.selected === id ? 'true' : 'false',
+      'aria-label': rowLabel(r, s),
+    };
+    const element = r.type === 'cut' ? this.cutRow(r, common) : this.nodeRow(r, common);
+    element.style.setProperty('--level', String(r.level - 1));
+    element.dataset.id = id;
+    return element;
+  }
+
+  private cutRow(r: Extract<Row, { type: 'cut' }>, common: Record<string, string | number>): HTMLElement {
+    const more = (): void => {
+      this.events.select(r.id);
+      this.events.more(r.parent);
+    };
+    const selected = this.state.selected === r.id ? ' selected' : '';
+    return h(
+      'div',
+      {
+        ...common,
+        class: `row cut${selected}`,
+        title: 'Everything cut away under the node above. Click to show more.',
+        onclick: more,
+      },
+      h(
+        'span',
+        { class: 'name' },
+        h('span', { class: 'twisty' }, ''),
+        h('span', { class: 'glyph' }, '…'),
+        h('span', { class: 'label' }, `${r.count} not shown (${r.hidden})`),
+      ),
+      bar(0, true),
+      h('span', { class: 'number' }, signed(r.sum)),
+      h('span', { class: 'number' }),
+      h('span', { class: 'number' }),
+      h('span', { class: 'number' }),
+      h('span', { class: 'number' }),
+    );
+  }
+
+  private nodeRow(r: Extract<Row, { type: 'node' }>, common: Record<string, string | number>): HTMLElement {
+    const { node, expansion, expanded } = r;
+    const s = this.state;
+    const root = r.level === 1;
+    const classes = ['row', `kind-${node.kind}`];
+    if (s.selected === node.id) classes.push('selected');
+    if (s.pins.has(node.id)) classes.push('pinned');
+    if (s.grouped.has(node.id)) classes.push('grouped');
+    const error = s.errors.get(node.id);
+    if (error !== undefined) classes.push('refused');
+    const sign = !node.opens ? '' : s.loading.has(node.id) ? '◌' : expanded ? '▾' : '▸';
+    const twisty = h(
+      'span',
+      {
+        class: 'twisty',
+        'aria-hidden': 'true',
+        onclick: (e: MouseEvent) => {
+          e.stopPropagation();
+          if (node.opens) this.events.toggle(node.id);
+        },
+      },
+      sign,
+    );
+    const attributes: Record<string, string | number> = { ...common };
+    if (node.opens) attributes['aria-expanded'] = expanded ? 'true' : 'false';
+    return h(
+      'div',
+      {
+        ...attributes,
+        class: classes.join(' '),
+        title: error ?? nameOf(node, s.names),
+        onclick: (e: MouseEvent) => {
+          if (e.ctrlKey || e.metaKey) this.events.pin(node.id);
+          else this.events.click(node.id);
+        },
+        ondblclick: () => node.opens && this.events.toggle(node.id),
+        onmouseenter: () => this.events.hover(node.id),
+      },
+      h(
+        'span',
+        { class: 'name' },
+        twisty,
+        h('span', { class: 'glyph' }, node.glyph),
+        h('span', { class: 'label' }, h('bdi', {}, shortOf(node, s.names))),
+        s.pins.has(node.id) && h('span', { class: 'mark', title: 'Pinned' }, '⚲'),
+        error !== undefined && h('span', { class: 'mark', title: error }, '⚠'),
+      ),
+      bar(node.share, root),
+      h('span', { class: 'number' }, signed(node.contribution)),
+      h('span', { class: 'number' }, root ? '' : share(node.share)),
+      h('span', { class: 'number' }, node.activation === undefined ? '' : node.activation.toFixed(3)),
+      h('span', { class: 'number' }, expanded && expansion ? expansion.remainder.toExponential(0) : ''),
+      h('span', { class: 'number' }, expanded && expansion ? share(expansion.errorShare) : ''),
+    );
+  }
+}
+
+/** The names of the columns, drawn above the outline. */
+export const outlineHeader = (): HTMLElement =>
+  h(
+    'div',
+    { class: 'row header', 'aria-hidden': 'true' },
+    h('span', { class: 'name' }, 'node'),
+    h('span', { class: 'bar-cell', title: 'Share of the parent, on a square-root scale' }, ''),
+    h('span', { class: 'number', title: "What the node adds to its parent's value" }, 'contribution'),
+    h('span', { class: 'number', title: 'contribution / Σ|contribution| of its siblings' }, 'share'),
+    h('span', { class: 'number', title: "The feature's activation" }, 'activation'),
+    h('span', { class: 'number', title: 'value − Σ children of an opened node' }, 'remainder'),
+    h('span', { class: 'number', title: 'Σ|reconstruction errors| / Σ|children| of an opened node' }, 'error'),
+  );

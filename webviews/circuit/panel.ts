@@ -1,0 +1,306 @@
+/** The recursive DFA panel on the page: header, tokens, controls, outline or diagram, details. Shows the store, passes on what is done. */
+import type { WireNode, WireStatus } from '../../server/protocol';
+import type { PanelDefaults, ToPanel } from '../protocol';
+import { type Host } from '../shared/host';
+import { tokenStrip } from '../shared/tokenStrip';
+import { busy, button, fill, h, quoted, signed } from '../ui';
+import { details, type DetailsEvents } from './details';
+import { drawDiagram, pngOf, standaloneSvg } from './diagram';
+import { treeKey } from './keys';
+import { nameOf, outlineText, type Saved } from './model';
+import { Outline, outlineHeader } from './outline';
+import { type CircuitArguments, CircuitStore, type Part } from './store';
+import { toolbar } from './toolbar';
+
+export class CircuitPanel {
+  private readonly store: CircuitStore;
+  private readonly banner = h('div', { id: 'banner' });
+  private readonly heading = h('header', { class: 'heading' });
+  private readonly strip = h('div', { id: 'strip' });
+  private readonly offerBar = h('div', { id: 'offers' });
+  private readonly picture = h('div', { class: 'picture', tabindex: 0, role: 'region', 'aria-label': 'Diagram' });
+  private readonly pane = h('aside', { class: 'details', 'aria-label': 'Selected node' });
+  private readonly outline: Outline;
+  private readonly outlineBox: HTMLElement;
+  private gridPattern = false;
+  private renaming = false;
+  private restored = false;
+
+  constructor(
+    private readonly host: Host,
+    app: HTMLElement,
+    args: CircuitArguments,
+    saved: Partial<Saved>,
+    defaults: PanelDefaults,
+  ) {
+    const store = new CircuitStore(host, args, saved, defaults, (part) => this.render(part));
+    this.store = store;
+    this.outline = new Outline({
+      select: (id) => this.select(id),
+      toggle: (id) => void store.toggle(id),
+      more: (parent) => store.more(parent),
+      hover: (id) => this.highlight(id),
+      pin: (id) => store.pin(id),
+      click: (id) => this.click(id),
+      key: (e) => this.key(e),
+      scrolled: (top) => {
+        store.scroll = top;
+        store.save();
+      },
+    });
+    this.outlineBox = h('div', { class: 'outline-box' }, outlineHeader(), this.outline.element);
+    const tools = toolbar(store.choices, {
+      choose: (change) => store.choose(change),
+      search: (text) => store.find(text),
+      collapseAll: () => store.collapseAll(),
+      copy: () => host.send({ type: 'copy', text: outlineText(store.rows, store.names), what: 'tree' }),
+      save: (format) => void this.exportAs(format),
+    });
+    const title = h('h1', { class: 'visually-hidden' }, 'Circuit');
+    const split = h('div', { class: 'split' }, this.outlineBox, this.picture, this.pane);
+    fill(app, title, this.banner, this.heading, this.strip, this.offerBar, tools, split);
+    document.addEventListener('keyup', (e) => {
+      if (e.key.toLowerCase() === 'g') store.commitGroup();
+    });
+    void store.load(saved.expanded === undefined);
+  }
+
+  /** Messages of the extension. */
+  receive(m: Exclude<ToPanel, { type: 'init' | 'response' | 'failure' }>): void {
+    const { store } = this;
+    if (m.type === 'stale') {
+      store.stale = m.stale;
+      this.render('banner');
+    } else if (m.type === 'update' && m.args.panel === 'circuit') store.replace(m.args);
+    else if (m.type === 'token' && store.choices.followEditor) store.filter(m.position);
+    else if (m.type === 'status') this.status(m.status);
+  }
+
+  /** The server is back after a failure: ask again. */
+  private status(s: WireStatus): void {
+    const { store } = this;
+    if (store.failure !== null && s.phase !== 'failed' && s.phase !== 'loading') void store.load(store.tree === null);
+  }
+
+  private select(id: string): void {
+    this.renaming = false;
+    this.store.select(id);
+    this.outline.reveal(id);
+  }
+
+  private click(id: string): void {
+    if (this.store.groupClick(id)) return;
+    this.select(id);
+    this.outline.element.focus();
+    this.highlight(id, true);
+  }
+
+  /** Highlights the text of a node's token in the editor. */
+  private highlight(id: string | null, reveal = false): void {
+    const node = this.store.node(id ?? this.store.selected);
+    const token = node?.position === undefined ? undefined : this.store.prompt?.tokens[node.position];
+    const { start, end } = token ?? {};
+    const ranges = start === undefined || end === undefined ? [] : [{ start, end }];
+    this.host.send({ type: 'highlight', ranges, reveal });
+  }
+
+  private key(e: KeyboardEvent): void {
+    const { store } = this;
+    treeKey(e, store.rows, store.selected, {
+      select: (id) => {
+        this.select(id);
+        this.highlight(id);
+      },
+      toggle: (id) => void store.toggle(id),
+      more: (id) => store.more(id),
+      pin: (id) => store.pin(id),
+      validate: () => void store.validate(),
+      ablate: (id) => void store.ablate([id]),
+      reroot: () => store.reroot(),
+      back: () => store.back(),
+      rename: () => this.beginRename(),
+      groupStart: () => (store.grouping ??= new Set()),
+      clear: () => store.clear(),
+    });
+  }
+
+  private beginRename(): void {
+    this.renaming = true;
+    this.renderDetails();
+    this.pane.querySelector<HTMLElement>('vscode-text-field')?.focus();
+  }
+
+  private async exportAs(format: 'svg' | 'png' | 'json'): Promise<void> {
+    const { store } = this;
+    const name = store.tree?.root.label ?? 'circuit';
+    if (format === 'json') return this.host.send({ type: 'save', name, format, data: store.json() });
+    const drawn = drawDiagram(store.rows, null, store.names, () => undefined);
+    const stage = h('div', { class: 'stage', 'aria-hidden': 'true' }, drawn);
+    document.body.append(stage);
+    const text = standaloneSvg(drawn);
+    stage.remove();
+    if (format === 'svg') return this.host.send({ type: 'save', name, format, data: text });
+    const size = (a: string): number => Number(drawn.getAttribute(a));
+    this.host.send({ type: 'save', name, format, data: await pngOf(text, size('width'), size('height')) });
+  }
+
+  private render(part: Part): void {
+    if (part !== 'selection') this.renderBanner();
+    if (part === 'banner' || !this.store.tree) return;
+    if (part === 'all') this.renderTree();
+    this.renderHeading();
+    this.renderStrip();
+    this.renderDetails();
+  }
+
+  private renderBanner(): void {
+    const { store } = this;
+    const cancel = button('Cancel', 'Stop computing', () => store.cancel());
+    const again = button('Try again', 'Ask again', () => void store.load(store.tree === null), 'primary');
+    const log = button('Show log', 'Open the log', () => this.host.send({ type: 'showLog' }));
+    fill(
+      this.banner,
+      store.computing && h('div', { class: 'note', role: 'status' }, busy('Computing'), ' Computing … ', cancel),
+      store.failure !== null && h('div', { class: 'error', role: 'alert' }, store.failure, ' ', again, ' ', log),
+      store.stale &&
+        h('div', { class: 'warning', role: 'status' }, 'The prompt was edited: this is the tree of the earlier text.'),
+    );
+  }
+
+  private renderTree(): void {
+    const { store } = this;
+    const { rows, selected, names, loading, errors, choices } = store;
+    this.outlineBox.hidden = choices.diagram;
+    this.picture.hidden = !choices.diagram;
+    if (choices.diagram) {
+      fill(
+        this.picture,
+        drawDiagram(rows, selected, names, (id) => this.select(id)),
+      );
+      this.picture.querySelector('.selected')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+      return;
+    }
+    const grouped = new Set([...store.groups.flatMap((g) => g.members), ...(store.grouping ?? [])]);
+    this.outline.update({ rows, selected, pins: new Set(store.pins), grouped, names, loading, errors });
+    if (!this.restored) this.outline.scrollTo(store.scroll);
+    this.restored = true;
+  }
+
+  private renderHeading(): void {
+    const { store } = this;
+    if (!store.tree) return;
+    const { root } = store.tree;
+    const crumbs = store.history.map((c, i) => {
+      const go = (): void => store.back(i);
+      return h(
+        'li',
+        {},
+        h('button', { type: 'button', class: 'link-button', title: 'Back to this root', onclick: go }, c.label),
+      );
+    });
+    const token = (p: number): string => `${quoted(store.prompt?.tokens[p]?.text ?? '')} @${p}`;
+    fill(
+      this.heading,
+      crumbs.length > 0 && h('nav', { 'aria-label': 'Earlier roots' }, h('ol', { class: 'crumbs' }, ...crumbs)),
+      h(
+        'div',
+        { class: 'root' },
+        h('span', { class: 'glyph' }, root.glyph),
+        ' ',
+        h('strong', {}, h('bdi', {}, nameOf(root, store.names))),
+        ` = ${signed(root.value)}`,
+      ),
+      store.position !== null &&
+        h(
+          'div',
+          { class: 'note', id: 'filter' },
+          `Only nodes at ${token(store.position)}, and what leads to them. `,
+          button('Show all', 'Remove the filter', () => store.filter(null)),
+        ),
+    );
+    const at = store.args.offer;
+    const offered = store.offers.map((f) =>
+      button(`${f.layer}.${f.feature} · ${f.activation.toFixed(2)}`, `Root the tree at ${f.site}/${f.feature}`, () =>
+        store.reroot({ type: 'feature', site: f.site, feature: f.feature, position: at ?? 0 }),
+      ),
+    );
+    const label = 'Features at the token, as roots';
+    fill(
+      this.offerBar,
+      at !== undefined &&
+        offered.length > 0 &&
+        h('div', { class: 'offers', role: 'group', 'aria-label': label }, `Firing at ${token(at)}:`, ...offered),
+    );
+  }
+
+  private renderStrip(): void {
+    const { store } = this;
+    if (!store.prompt) return;
+    const at = store.position ?? store.node(store.selected)?.position;
+    const label = 'Prompt tokens, colored by what each contributes to the selected node';
+    fill(
+      this.strip,
+      tokenStrip(label, store.prompt.tokens, store.sources, new Set(at === undefined ? [] : [at]), (p) =>
+        store.filter(store.position === p ? null : p),
+      ),
+    );
+  }
+
+  private detailsEvents(node: WireNode): DetailsEvents {
+    const { store, host } = this;
+    const { site, feature } = node;
+    const isFeature = site !== undefined && feature !== undefined;
+    return {
+      validate: () => void store.validate(),
+      ablate: (ids) => void store.ablate(ids),
+      reroot: () => store.reroot(),
+      rename: (name) => {
+        this.renaming = false;
+        store.rename(node.id, name);
+        this.outline.element.focus();
+      },
+      beginRename: () => this.beginRename(),
+      pin: () => store.pin(node.id),
+      group: () => store.group(store.pins),
+      ungroup: (i) => store.ungroup(i),
+      renameGroup: (i, name) => store.renameGroup(i, name),
+      select: (id) => this.select(id),
+      openFeature: () => {
+        if (isFeature) host.send({ type: 'open', args: { panel: 'feature', site, feature }, beside: false });
+      },
+      openAttention: (head) => {
+        const { uri, prompt } = store.args;
+        const destination = store.grid?.destination ?? node.position ?? 0;
+        const layer = store.grid?.layer ?? node.layer ?? 0;
+        const args = { panel: 'attention' as const, uri, prompt, layer, head, destination };
+        host.send({ type: 'open', args, beside: false });
+      },
+      heat: () => {
+        if (isFeature) host.send({ type: 'heat', site, feature });
+      },
+      gridPattern: (pattern) => {
+        this.gridPattern = pattern;
+        this.renderDetails();
+      },
+      token: (position) => store.filter(position),
+      showLog: () => host.send({ type: 'showLog' }),
+    };
+  }
+
+  private renderDetails(): void {
+    const { store, gridPattern, renaming } = this;
+    const node = store.node(store.selected) ?? store.tree?.root;
+    if (!node || !store.tree || !store.prompt) return;
+    const { names, grid, validation, ablation, pins, groups } = store;
+    const input = {
+      node,
+      isRoot: node.id === store.tree.root.id,
+      expansion: store.expansionOf(node.id) ?? null,
+      tokens: store.prompt.tokens,
+      nodes: store.tree.nodes,
+      error: store.errors.get(node.id) ?? null,
+    };
+    const state = { names, grid, gridPattern, validation, ablation, pins, groups, renaming };
+    fill(this.pane, details({ ...input, ...state }, this.detailsEvents(node)));
+  }
+}

@@ -1,0 +1,440 @@
+/** The state of one circuit panel and all that changes it: asks for nodes as they are opened, remembers what the reader chose. */
+import type {
+  AblateResult,
+  PromptResult,
+  RootRef,
+  WireFeature,
+  WireGrid,
+  WireNode,
+  WireValidation,
+} from '../../server/protocol';
+import type { PanelArguments, PanelDefaults } from '../protocol';
+import { announce, type Host, RequestError } from '../shared/host';
+import { signed } from '../ui';
+import {
+  type Choices,
+  DEFAULTS,
+  expansionKey,
+  nameOf,
+  rootOf,
+  type Row,
+  rows,
+  type Saved,
+  type Supernode,
+  type Tree,
+} from './model';
+
+export type CircuitArguments = Extract<PanelArguments, { panel: 'circuit' }>;
+
+/** Which part of the panel a change concerns. */
+export type Part = 'all' | 'banner' | 'selection';
+
+/** Children fetched of a node; what lies beyond is one sum. */
+const LIMIT = 400;
+const MORE = 10;
+const SAVE_DELAY_MS = 200;
+
+const wasCancelled = (e: unknown): boolean => e instanceof RequestError && e.cancelled;
+
+export class CircuitStore {
+  args: CircuitArguments;
+  choices: Choices;
+  prompt: PromptResult | null = null;
+  tree: Tree | null = null;
+  selected: string | null;
+  pins: string[];
+  groups: Supernode[];
+  names: Record<string, string>;
+  history: { root: RootRef; label: string }[];
+  scroll: number;
+  search = '';
+  /** Only nodes at this position are shown, and what leads to them. */
+  position: number | null = null;
+  readonly loading = new Set<string>();
+  readonly errors = new Map<string, string>();
+  /** Source attribution and heat map of the selected node. */
+  sources: number[] | null = null;
+  grid: WireGrid | null = null;
+  validation: WireValidation | 'running' | null = null;
+  ablation: AblateResult | 'running' | null = null;
+  /** Nodes clicked while G is held. */
+  grouping: Set<string> | null = null;
+  offers: WireFeature[] = [];
+  failure: string | null = null;
+  computing = false;
+  stale = false;
+  /** The lines of the outline as they are shown. */
+  rows: Row[] = [];
+  private readonly expanded: Set<string>;
+  private readonly extra = new Map<string, number>();
+  private abort = new AbortController();
+  private detailAbort = new AbortController();
+  private saveTimer = 0;
+
+  constructor(
+    private readonly host: Host,
+    args: CircuitArguments,
+    saved: Partial<Saved>,
+    defaults: PanelDefaults,
+    private readonly changed: (part: Part) => void,
+  ) {
+    this.args = args;
+    this.choices = { ...DEFAULTS, ...defaults, ...saved.choices };
+    this.expanded = new Set(saved.expanded ?? []);
+    this.selected = saved.selected ?? null;
+    this.pins = saved.pins ?? [];
+    this.groups = saved.groups ?? [];
+    this.names = saved.names ?? {};
+    this.history = saved.history ?? [];
+    this.scroll = saved.scroll ?? 0;
+  }
+
+  /** Another prompt or root in this panel. Names stay: they belong to ids. */
+  replace(args: CircuitArguments): void {
+    const sameRoot = JSON.stringify(args.root) === JSON.stringify(this.args.root);
+    if (!sameRoot) this.expanded.clear();
+    this.args = args;
+    this.history = [];
+    this.pins = [];
+    this.groups = [];
+    this.selected = null;
+    this.position = null;
+    void this.load(!sameRoot);
+  }
+
+  cancel(): void {
+    this.abort.abort();
+  }
+
+  /** Fetches the prompt, the root and everything that is open. */
+  async load(openRoot: boolean): Promise<void> {
+    this.abort.abort();
+    this.abort = new AbortController();
+    const { signal } = this.abort;
+    this.failure = null;
+    this.computing = true;
+    this.changed('banner');
+    try {
+      const { prompt, root } = this.args;
+      const { root: node, ...result } = await this.host.request('attentionCircuits/root', { prompt, root }, signal);
+      this.prompt = result;
+      this.tree = { root: node, nodes: new Map([[node.id, node]]), expansions: new Map() };
+      this.errors.clear();
+      if (openRoot || this.expanded.size === 0) this.expanded.add(node.id);
+      this.selected ??= node.id;
+      await this.reopen(node.id, signal);
+      await this.fetchOffers(signal);
+      if (signal.aborted) return;
+      this.computing = false;
+      this.update();
+      void this.fetchDetails();
+      this.save();
+    } catch (e) {
+      if (this.abort.signal === signal) this.computing = false;
+      this.failure = wasCancelled(e) ? (this.computing ? null : 'Cancelled.') : (e as Error).message;
+      this.changed('banner');
+    }
+  }
+
+  private async fetchOffers(signal: AbortSignal): Promise<void> {
+    this.offers = [];
+    const { offer, prompt } = this.args;
+    if (offer === undefined) return;
+    const params = { prompt, position: offer, limit: 4 };
+    this.offers = (await this.host.request('attentionCircuits/features', params, signal)).features;
+  }
+
+  /** Opens again what was open, from the top down, a level at a time. */
+  private async reopen(id: string, signal: AbortSignal): Promise<void> {
+    if (!this.expanded.has(id)) return;
+    await this.fetch(id, signal);
+    const below = this.tree?.expansions.get(this.keyOf(id))?.children ?? [];
+    await Promise.all(below.filter((c) => this.expanded.has(c.id)).map((c) => this.reopen(c.id, signal)));
+  }
+
+  private keyOf(id: string): string {
+    return expansionKey(id, this.choices.view, this.choices.by);
+  }
+
+  private async fetch(id: string, signal: AbortSignal): Promise<void> {
+    const { tree } = this;
+    const key = this.keyOf(id);
+    if (!tree || tree.expansions.has(key)) return;
+    this.loading.add(id);
+    try {
+      const { prompt, root } = this.args;
+      const { view, by } = this.choices;
+      const params = { prompt, root, node: id, view, by, limit: LIMIT };
+      const e = await this.host.request('attentionCircuits/expand', params, signal);
+      tree.expansions.set(key, e);
+      for (const c of e.children) tree.nodes.set(c.id, c);
+      this.errors.delete(id);
+    } catch (e) {
+      if (wasCancelled(e)) return;
+      this.errors.set(id, (e as Error).message);
+      this.expanded.delete(id);
+    } finally {
+      this.loading.delete(id);
+    }
+  }
+
+  node(id: string | null): WireNode | null {
+    return id === null ? null : (this.tree?.nodes.get(id) ?? null);
+  }
+
+  expansionOf(id: string): ReturnType<Tree['expansions']['get']> {
+    return this.tree?.expansions.get(this.keyOf(id));
+  }
+
+  /** What is open now, for export. */
+  get opened(): NonNullable<ReturnType<CircuitStore['expansionOf']>>[] {
+    return [...this.expanded].map((id) => this.expansionOf(id)).filter((e) => e !== undefined);
+  }
+
+  select(id: string): void {
+    if (id === this.selected) return;
+    this.selected = id;
+    this.validation = null;
+    this.ablation = null;
+    this.grid = null;
+    this.update();
+    void this.fetchDetails();
+    this.save();
+  }
+
+  private async fetchDetails(): Promise<void> {
+    this.detailAbort.abort();
+    this.detailAbort = new AbortController();
+    const { signal } = this.detailAbort;
+    const node = this.node(this.selected);
+    if (!node) return;
+    const { prompt, root } = this.args;
+    const params = { prompt, root, node: node.id };
+    try {
+      const { sources } = await this.host.request('attentionCircuits/sources', params, signal);
+      const grid = node.opens ? await this.host.request('attentionCircuits/grid', params, signal) : null;
+      if (signal.aborted) return;
+      this.sources = sources;
+      this.grid = grid;
+    } catch (e) {
+      if (wasCancelled(e)) return;
+      this.errors.set(node.id, (e as Error).message);
+    }
+    this.changed('selection');
+  }
+
+  /** Opens or closes a node. */
+  async toggle(id: string): Promise<void> {
+    if (this.expanded.delete(id)) {
+      this.update();
+      return this.save();
+    }
+    this.expanded.add(id);
+    this.loading.add(id);
+    this.update();
+    await this.fetch(id, this.abort.signal);
+    this.update();
+    const e = this.expansionOf(id);
+    if (e) announce(`${e.children.length + e.cut.count} children, remainder ${e.remainder.toExponential(1)}`);
+    this.save();
+  }
+
+  /** Shows more of what was cut away under a node. */
+  more(parent: string): void {
+    const had = this.extra.get(parent) ?? 0;
+    this.extra.set(parent, had + Math.max(MORE, had));
+    this.update();
+  }
+
+  choose(change: Partial<Choices>): void {
+    const refetch = change.view !== undefined || change.by !== undefined;
+    this.choices = { ...this.choices, ...change };
+    this.save();
+    if (!refetch || !this.tree) return this.update();
+    const { root } = this.tree;
+    void this.reopen(root.id, this.abort.signal).then(() => {
+      this.update();
+      if (!this.rows.some((r) => r.type === 'node' && r.node.id === this.selected)) this.select(root.id);
+    });
+  }
+
+  collapseAll(): void {
+    this.expanded.clear();
+    this.extra.clear();
+    if (this.tree) this.select(this.tree.root.id);
+    this.update();
+    this.save();
+  }
+
+  find(text: string): void {
+    this.search = text;
+    this.update();
+  }
+
+  filter(position: number | null): void {
+    this.position = position;
+    this.update();
+  }
+
+  pin(id: string): void {
+    this.pins = this.pins.includes(id) ? this.pins.filter((p) => p !== id) : [...this.pins, id];
+    announce(`${this.pins.length} pinned`);
+    this.keep();
+  }
+
+  /** Clears pins, a begun group and the filter. */
+  clear(): void {
+    this.pins = [];
+    this.grouping = null;
+    this.position = null;
+    this.keep();
+  }
+
+  group(members: string[]): void {
+    if (members.length === 0) return;
+    this.groups = [...this.groups, { name: `Supernode ${this.groups.length + 1}`, members }];
+    this.pins = this.pins.filter((p) => !members.includes(p));
+    announce(`Supernode of ${members.length} nodes`);
+    this.keep();
+  }
+
+  ungroup(index: number): void {
+    this.groups = this.groups.filter((_, i) => i !== index);
+    this.keep();
+  }
+
+  renameGroup(index: number, name: string): void {
+    this.groups = this.groups.map((g, i) => (i === index ? { ...g, name } : g));
+    this.keep();
+  }
+
+  /** A node clicked while G is held joins or leaves the group; false when no group is being made. */
+  groupClick(id: string): boolean {
+    if (!this.grouping) return false;
+    if (!this.grouping.delete(id)) this.grouping.add(id);
+    this.update();
+    return true;
+  }
+
+  /** G was released: what was clicked becomes a supernode, else the pinned nodes. */
+  commitGroup(): void {
+    if (!this.grouping) return;
+    const members = [...this.grouping];
+    this.grouping = null;
+    if (members.length > 0) this.group(members);
+    else if (this.pins.length > 1) this.group(this.pins);
+    else this.update();
+  }
+
+  rename(id: string, name: string): void {
+    if (name.trim() === '') delete this.names[id];
+    else this.names[id] = name.trim();
+    this.keep();
+  }
+
+  /** Runs the model without the selected node. */
+  async validate(): Promise<void> {
+    const node = this.node(this.selected);
+    if (!node || node.id === this.tree?.root.id) return;
+    const { prompt, root } = this.args;
+    this.validation = 'running';
+    this.changed('selection');
+    this.validation = await this.measure((signal) =>
+      this.host.request('attentionCircuits/validate', { prompt, root, edge: node.id }, signal),
+    );
+    if (this.validation) {
+      const { predicted, direct, free } = this.validation;
+      announce(`predicted ${signed(-predicted)}, direct ${signed(direct.change)}, free ${signed(free.change)}`);
+    }
+    this.changed('selection');
+  }
+
+  /** Runs the model without some features. */
+  async ablate(ids: string[]): Promise<void> {
+    const features = ids.flatMap((id) => {
+      const node = this.node(id);
+      const root = node && rootOf(node);
+      return root?.type === 'feature' ? [{ site: root.site, feature: root.feature, position: root.position }] : [];
+    });
+    if (features.length === 0) return announce('only features can be ablated');
+    const { prompt, root } = this.args;
+    this.ablation = 'running';
+    this.changed('selection');
+    this.ablation = await this.measure((signal) =>
+      this.host.request('attentionCircuits/ablate', { prompt, root, features }, signal),
+    );
+    if (this.ablation) announce(`the root changes by ${signed(this.ablation.root.change)}`);
+    this.changed('selection');
+  }
+
+  /** A model run for the selected node: its result, or null with the reason kept at the node. */
+  private async measure<T>(job: (signal: AbortSignal) => Promise<T>): Promise<T | null> {
+    const id = this.selected;
+    try {
+      return await job(this.detailAbort.signal);
+    } catch (e) {
+      if (!wasCancelled(e) && id !== null) this.errors.set(id, (e as Error).message);
+      return null;
+    }
+  }
+
+  /** Makes a feature the root; the present root becomes a breadcrumb. */
+  reroot(spec: RootRef | null = null): void {
+    const node = this.node(this.selected);
+    const root = spec ?? (node && rootOf(node));
+    if (!root || !this.tree) return;
+    this.history = [...this.history, { root: this.args.root, label: nameOf(this.tree.root, this.names) }];
+    this.goTo(root);
+  }
+
+  /** Back to an earlier root. */
+  back(index = this.history.length - 1): void {
+    const to = this.history[index];
+    if (!to) return;
+    this.history = this.history.slice(0, index);
+    this.goTo(to.root);
+  }
+
+  private goTo(root: RootRef): void {
+    this.args = { ...this.args, root };
+    this.expanded.clear();
+    this.selected = null;
+    this.position = null;
+    this.scroll = 0;
+    void this.load(true);
+  }
+
+  private keep(): void {
+    this.update();
+    this.save();
+  }
+
+  private update(): void {
+    if (!this.tree) return;
+    const { tree, choices, expanded, extra, names, search, position } = this;
+    this.rows = rows({ tree, choices, expanded, extra, names, search, position });
+    this.changed('all');
+  }
+
+  /** Remembers what is shown, soon. */
+  save(): void {
+    clearTimeout(this.saveTimer);
+    this.saveTimer = window.setTimeout(() => {
+      const { choices, selected, pins, groups, names, history, scroll } = this;
+      const ui: Saved = { choices, expanded: [...this.expanded], selected, pins, groups, names, history, scroll };
+      this.host.remember(this.args, ui);
+    }, SAVE_DELAY_MS);
+  }
+
+  /** The opened tree and the reader's marks, as JSON. */
+  json(): string {
+    const { choices, pins, groups, names, prompt, tree } = this;
+    const { prompt: text, root } = this.args;
+    const opened = { root: tree?.root, expansions: this.opened };
+    return JSON.stringify(
+      { prompt: text, tokens: prompt?.tokens, root, choices, tree: opened, pins, groups, names },
+      null,
+      1,
+    );
+  }
+}

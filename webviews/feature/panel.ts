@@ -1,0 +1,173 @@
+/** One feature: which heads write it, what it does to the logits, where it fires in the open prompts. */
+import type { FeatureExample, FeatureResult } from '../../server/protocol';
+import type { PanelArguments, ToPanel } from '../protocol';
+import { type Host, RequestError } from '../shared/host';
+import { tokenStrip } from '../shared/tokenStrip';
+import { busy, button, fill, h, quoted, share, signed } from '../ui';
+
+type FeatureArguments = Extract<PanelArguments, { panel: 'feature' }>;
+
+function headShares(r: FeatureResult): HTMLElement | null {
+  if (!r.headShares) return null;
+  const rows = r.headShares.map((s, head) => {
+    const bar = h('span', { class: 'bar positive' });
+    bar.style.width = `${Math.round(100 * s)}%`;
+    return h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, `head ${r.site.layer}.${head}`),
+      h('td', {}, share(s)),
+      h('td', { class: 'wide' }, bar),
+    );
+  });
+  return h(
+    'section',
+    {},
+    h('h2', { title: 'Norm of the decoder row in each head, over the sum' }, 'Heads'),
+    h('table', { class: 'numbers' }, h('tbody', {}, ...rows)),
+  );
+}
+
+const logits = (title: string, list: FeatureResult['positive']): HTMLElement =>
+  h(
+    'div',
+    {},
+    h('h3', {}, title),
+    h(
+      'table',
+      { class: 'numbers' },
+      h(
+        'tbody',
+        {},
+        ...list.map((l) =>
+          h('tr', {}, h('th', { scope: 'row' }, h('bdi', {}, quoted(l.text))), h('td', {}, signed(l.effect))),
+        ),
+      ),
+    ),
+  );
+
+export class FeaturePanel {
+  private readonly content = h('div', {});
+  private abort = new AbortController();
+  private failed = false;
+
+  constructor(
+    private readonly host: Host,
+    app: HTMLElement,
+    private args: FeatureArguments,
+  ) {
+    fill(app, this.content);
+    void this.load();
+  }
+
+  receive(m: Exclude<ToPanel, { type: 'init' | 'response' | 'failure' }>): void {
+    if (m.type === 'update' && m.args.panel === 'feature') {
+      this.args = m.args;
+      void this.load();
+    } else if (m.type === 'status' && this.failed && m.status.phase !== 'failed' && m.status.phase !== 'loading')
+      void this.load();
+  }
+
+  private async load(): Promise<void> {
+    this.abort.abort();
+    this.abort = new AbortController();
+    this.failed = false;
+    const { site, feature } = this.args;
+    const title = `Feature ${site}/${feature}`;
+    fill(
+      this.content,
+      h('h1', {}, title),
+      h(
+        'div',
+        { class: 'note', role: 'status' },
+        busy('Computing'),
+        ' Looking through the open prompts … ',
+        button('Cancel', 'Stop', () => this.abort.abort()),
+      ),
+    );
+    this.host.remember(this.args, null);
+    try {
+      this.show(title, await this.host.request('attentionCircuits/feature', { site, feature }, this.abort.signal));
+    } catch (e) {
+      this.failed = !(e instanceof RequestError && e.cancelled);
+      fill(
+        this.content,
+        h('h1', {}, title),
+        h(
+          'div',
+          { class: 'error', role: 'alert' },
+          (e as Error).message,
+          ' ',
+          button('Try again', 'Ask again', () => void this.load(), 'primary'),
+        ),
+      );
+    }
+  }
+
+  private example(e: FeatureExample): HTMLElement {
+    const { site, feature } = this.args;
+    const open = (position: number): void => {
+      const root = { type: 'feature' as const, site, feature, position };
+      this.host.send({ type: 'open', args: { panel: 'circuit', uri: e.uri, prompt: e.prompt, root }, beside: false });
+    };
+    const where = e.uri.slice(e.uri.lastIndexOf('/') + 1);
+    return h(
+      'li',
+      { class: 'example' },
+      h(
+        'div',
+        { class: 'note' },
+        `${decodeURIComponent(where)} · strongest ${e.activations[e.position].toFixed(3)} at ${quoted(e.tokens[e.position].text)} @${e.position} · click a token to root the tree there`,
+      ),
+      tokenStrip('Activations in a prompt', e.tokens, e.activations, new Set([e.position]), open),
+    );
+  }
+
+  private show(title: string, r: FeatureResult): void {
+    const { site, feature } = this.args;
+    fill(
+      this.content,
+      h('h1', {}, title),
+      h(
+        'p',
+        { class: 'note' },
+        `${r.site.kind} dictionary, layer ${r.site.layer}, feature ${feature} of ${r.site.d_sae}`,
+      ),
+      h(
+        'div',
+        { class: 'actions' },
+        button(
+          'Color tokens',
+          'Color the tokens of the open files by this feature',
+          () => this.host.send({ type: 'heat', site, feature }),
+          'primary',
+        ),
+        button('Copy name', 'Copy SITE/INDEX', () =>
+          this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
+        ),
+      ),
+      h(
+        'div',
+        { class: 'columns' },
+        headShares(r),
+        h(
+          'section',
+          {},
+          h(
+            'h2',
+            {
+              title:
+                'Write direction through the final LayerNorm gain and W_U, one unit of activation, the scale left out',
+            },
+            'Direct effect on logits',
+          ),
+          h('div', { class: 'columns' }, logits('Raises', r.positive), logits('Lowers', r.negative)),
+        ),
+      ),
+      h('h2', {}, 'Where it fires'),
+      r.examples.length === 0
+        ? h('p', { class: 'note' }, `Nowhere in the ${r.searched} prompts of the open files.`)
+        : h('ul', { class: 'examples' }, ...r.examples.map((e) => this.example(e))),
+    );
+  }
+}

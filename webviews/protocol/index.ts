@@ -1,0 +1,49 @@
+/** What a panel and the extension say to each other. Types only. */
+import type { PromptRef, RequestMethod, RootRef, WireStatus } from '../../server/protocol';
+
+/** What a panel shows; enough to show it again after a reload. */
+export type PanelArguments =
+  | { panel: 'circuit'; uri: string | null; prompt: PromptRef; root: RootRef; offer?: number }
+  | { panel: 'feature'; site: string; feature: number }
+  | { panel: 'attention'; uri: string | null; prompt: PromptRef; layer: number; head: number; destination: number };
+
+/** Defaults from the settings. */
+export interface PanelDefaults {
+  view: 'residual' | 'component';
+  top: number;
+}
+
+/** What is kept across reloads: the arguments, and whatever the panel wants to remember of itself. */
+export interface PanelState {
+  version: 1;
+  args: PanelArguments;
+  ui: unknown;
+}
+
+/** The extension to a panel. Nothing is sent before the panel's `ready`. */
+export type ToPanel =
+  | { type: 'init'; args: PanelArguments; ui: unknown; defaults: PanelDefaults; status: WireStatus }
+  | { type: 'response'; id: number; result: unknown }
+  | { type: 'failure'; id: number; error: string; cancelled: boolean }
+  /** The prompt's text in the editor is no longer (or again) what the panel shows. */
+  | { type: 'stale'; stale: boolean }
+  /** The edited prompt, to show instead. */
+  | { type: 'update'; args: PanelArguments }
+  /** A token of the prompt was clicked in the editor. */
+  | { type: 'token'; position: number }
+  | { type: 'status'; status: WireStatus };
+
+/** A panel to the extension. */
+export type FromPanel =
+  | { type: 'ready' }
+  | { type: 'request'; id: number; method: RequestMethod; params: unknown }
+  | { type: 'cancel'; id: number }
+  /** Highlight tokens of the panel's prompt in the editor; none to clear. */
+  | { type: 'highlight'; ranges: { start: number; end: number }[]; reveal: boolean }
+  | { type: 'open'; args: PanelArguments; beside: boolean }
+  | { type: 'arguments'; args: PanelArguments }
+  | { type: 'heat'; site: string; feature: number }
+  | { type: 'copy'; text: string; what: string }
+  /** `data` is text, or base64 for PNG. */
+  | { type: 'save'; name: string; format: 'svg' | 'png' | 'json'; data: string }
+  | { type: 'showLog' };
