@@ -1,7 +1,7 @@
 /** Entry of every panel: waits for what to show, makes the panel of that kind, and hands on what comes. */
 import { AttentionPanel } from './attention/panel';
+import { parseSaved } from './circuit/model';
 import { CircuitPanel } from './circuit/panel';
-import { type Saved } from './circuit/model';
 import { FeaturePanel } from './feature/panel';
 import type { ToPanel } from './protocol';
 import { Host } from './shared/host';
@@ -17,7 +17,7 @@ let panel: { receive(m: Message): void } | null = null;
 
 function start(m: Extract<ToPanel, { type: 'init' }>): void {
   const { args } = m;
-  if (args.panel === 'circuit') panel = new CircuitPanel(host, app, args, m.ui ?? {}, m.defaults);
+  if (args.panel === 'circuit') panel = new CircuitPanel(host, app, args, parseSaved(m.ui), m.defaults);
   else if (args.panel === 'feature') panel = new FeaturePanel(host, app, args);
   else panel = new AttentionPanel(host, app, args, m.status);
 }

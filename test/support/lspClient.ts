@@ -69,6 +69,8 @@ export class Session {
       return null;
     });
     connection.onRequest('workspace/inlayHint/refresh', () => null);
+    // As the editor's client does: what is pending fails when the process is gone.
+    connection.onClose(() => connection.dispose());
     connection.listen();
     await connection.sendRequest('initialize', {
       processId: process.pid,
@@ -149,6 +151,5 @@ export class Session {
     await this.connection.sendRequest('shutdown');
     await this.connection.sendNotification('exit');
     await gone;
-    this.connection.dispose();
   }
 }

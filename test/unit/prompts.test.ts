@@ -23,8 +23,20 @@ test('the example of the design: comment, directives, prompt, answers', () => {
       name: null,
       bos: true,
       answers: [' Mary', ' John'],
+      answerRanges: [
+        { start: source.indexOf('" Mary"'), end: source.indexOf('" Mary"') + 7 },
+        { start: source.indexOf('" John"'), end: source.indexOf('" John"') + 7 },
+      ],
     },
-    { text: '# not a comment', start: source.indexOf('# not'), line: 7, name: 'corrupted', bos: false, answers: [] },
+    {
+      text: '# not a comment',
+      start: source.indexOf('# not'),
+      line: 7,
+      name: 'corrupted',
+      bos: false,
+      answers: [],
+      answerRanges: [],
+    },
   ]);
 });
 
@@ -33,6 +45,7 @@ test('a fenced prompt keeps its newlines', () => {
   const [p] = parsePrompts(source).prompts;
   expect(p.text).toBe('first\n\n# second');
   expect(p.answers).toEqual(['a|"b']);
+  expect(p.answerRanges.map((r) => source.slice(r.start, r.end))).toEqual(['"a|\\"b"']);
 });
 
 test('what is not understood is named with its line, and the rest is read', () => {

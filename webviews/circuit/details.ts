@@ -96,7 +96,7 @@ const changeRow = (name: string, title: string, c: WireChange): HTMLElement =>
   );
 
 function validationTable(v: WireValidation): HTMLElement {
-  const head = h('tr', {}, ...['', 'before', 'after', 'change'].map((t) => h('th', { scope: 'col' }, t)));
+  const head = h('tr', {}, h('td', {}), ...['before', 'after', 'change'].map((t) => h('th', { scope: 'col' }, t)));
   return h(
     'section',
     { class: 'result', id: 'validation', 'aria-label': 'Validation' },

@@ -1,30 +1,12 @@
 /** The opened part of the tree as a picture: d3-hierarchy places it, SVG draws it, the same picture is exported. */
 import { hierarchy, type HierarchyPointNode, tree as layout } from 'd3-hierarchy';
 import { share, signed, svg } from '../ui';
-import { type Row, shortOf } from './model';
+import { type Item, itemsOf, type Row, shortOf } from './model';
 
 const ROW = 34;
 const COLUMN = 260;
 const BOX = 220;
 const MARGIN = 12;
-
-interface Item {
-  row: Row;
-  children: Item[];
-}
-
-/** Rows back into the tree that they list. */
-export function itemsOf(rows: readonly Row[]): Item {
-  const root: Item = { row: rows[0], children: [] };
-  const path = [root];
-  for (const row of rows.slice(1)) {
-    const item: Item = { row, children: [] };
-    path.length = row.level - 1;
-    path[path.length - 1].children.push(item);
-    path.push(item);
-  }
-  return root;
-}
 
 const idOf = (r: Row): string => (r.type === 'node' ? r.node.id : r.id);
 const valueOf = (r: Row): number => (r.type === 'node' ? r.node.contribution : r.sum);

@@ -15,6 +15,15 @@ export interface KeyEvents {
   clear(): void;
 }
 
+/** What is looked at of a keyboard event. */
+export interface KeyPress {
+  key: string;
+  ctrlKey: boolean;
+  metaKey: boolean;
+  altKey: boolean;
+  preventDefault(): void;
+}
+
 const idOf = (r: Row): string => (r.type === 'node' ? r.node.id : r.id);
 const PAGE = 15;
 
@@ -79,7 +88,7 @@ function act(key: string, list: readonly Row[], at: number, events: KeyEvents): 
 }
 
 /** Handles a key pressed in the outline. */
-export function treeKey(e: KeyboardEvent, list: readonly Row[], selected: string | null, events: KeyEvents): void {
+export function treeKey(e: KeyPress, list: readonly Row[], selected: string | null, events: KeyEvents): void {
   if (e.ctrlKey || e.metaKey || e.altKey || list.length === 0) return;
   const at = Math.max(
     0,

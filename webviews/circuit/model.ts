@@ -172,6 +172,25 @@ export function rows(input: RowInput): Row[] {
   return walk(tree.root, 1, 1, 1);
 }
 
+/** A row with the rows under it. */
+export interface Item {
+  row: Row;
+  children: Item[];
+}
+
+/** Rows back into the tree that they list. */
+export function itemsOf(rows: readonly Row[]): Item {
+  const root: Item = { row: rows[0], children: [] };
+  const path = [root];
+  for (const row of rows.slice(1)) {
+    const item: Item = { row, children: [] };
+    path.length = row.level - 1;
+    path[path.length - 1].children.push(item);
+    path.push(item);
+  }
+  return root;
+}
+
 /** Sum of a supernode's members as they stand in the tree, members below other members counted once. */
 export function groupSum(group: Supernode, nodes: ReadonlyMap<string, WireNode>): number {
   const outer = group.members.filter((m) => !group.members.some((o) => o !== m && m.startsWith(`${o}~`)));
@@ -199,4 +218,40 @@ export function outlineText(list: readonly Row[], names: Readonly<Record<string,
       return `${indent}${number(node.contribution)}${share} ${node.glyph} ${nameOf(node, names)}${rest}`;
     })
     .join('\n');
+}
+
+const isStrings = (x: unknown): x is string[] => Array.isArray(x) && x.every((s) => typeof s === 'string');
+const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
+
+/** What an earlier page remembered; parts that are not what they should be are left out. */
+export function parseSaved(value: unknown): Partial<Saved> {
+  if (!isRecord(value)) return {};
+  const saved: Partial<Saved> = {};
+  const { choices, expanded, selected, pins, groups, names, history, scroll } = value;
+  if (isRecord(choices)) {
+    const known = Object.entries(choices).filter(
+      ([k, v]) => k in DEFAULTS && typeof v === typeof DEFAULTS[k as keyof Choices],
+    );
+    saved.choices = { ...DEFAULTS, ...Object.fromEntries(known) };
+  }
+  if (isStrings(expanded)) saved.expanded = expanded;
+  if (typeof selected === 'string') saved.selected = selected;
+  if (isStrings(pins)) saved.pins = pins;
+  if (Array.isArray(groups)) {
+    saved.groups = groups.filter(
+      (g): g is Supernode => isRecord(g) && typeof g.name === 'string' && isStrings(g.members),
+    );
+  }
+  if (isRecord(names)) {
+    saved.names = Object.fromEntries(
+      Object.entries(names).filter((e): e is [string, string] => typeof e[1] === 'string'),
+    );
+  }
+  if (Array.isArray(history)) {
+    saved.history = history.filter(
+      (h): h is Saved['history'][number] => isRecord(h) && isRecord(h.root) && typeof h.label === 'string',
+    );
+  }
+  if (typeof scroll === 'number') saved.scroll = scroll;
+  return saved;
 }

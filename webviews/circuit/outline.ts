@@ -30,28 +30,18 @@ export interface OutlineEvents {
 
 const rowId = (r: Row): string => (r.type === 'node' ? r.node.id : r.id);
 
-/** Everything about a row in one sentence, for screen readers. */
-function rowLabel(r: Row, s: OutlineState): string {
-  if (r.type === 'cut') return `${r.count} not shown, ${r.hidden}, together ${signed(r.sum)}`;
-  const { node, expansion } = r;
-  const parts = [nameOf(node, s.names), `contribution ${signed(node.contribution)}`];
-  if (r.level > 1) parts.push(`${share(node.share)} of its siblings`);
-  if (node.activation !== undefined) parts.push(`activation ${node.activation.toFixed(3)}`);
-  if (expansion && r.expanded) {
-    parts.push(`remainder ${expansion.remainder.toExponential(1)}`, `error share ${share(expansion.errorShare)}`);
-  }
-  if (s.pins.has(node.id)) parts.push('pinned');
-  if (s.errors.has(node.id)) parts.push(`refused: ${s.errors.get(node.id)}`);
-  return parts.join(', ');
+/** A number's cell, with its name for screen readers: a row is read out as its contents. */
+function cell(name: string, text: string): HTMLElement {
+  return h('span', { class: 'number' }, text !== '' && h('span', { class: 'visually-hidden' }, ` ${name} `), text);
 }
 
 function bar(value: number, root: boolean): HTMLElement {
-  const cell = h('span', { class: 'bar-cell' });
-  if (root) return cell;
+  const box = h('span', { class: 'bar-cell', 'aria-hidden': 'true' });
+  if (root) return box;
   const b = h('span', { class: `bar ${value < 0 ? 'negative' : 'positive'}` });
   b.style.width = `${Math.round(50 * barWidth(value))}%`;
-  cell.append(b);
-  return cell;
+  box.append(b);
+  return box;
 }
 
 export class Outline {
@@ -159,7 +149,6 @@ export class Outline {
       'aria-posinset': r.position,
       'aria-setsize': r.of,
       'aria-selected': s.selected === id ? 'true' : 'false',
-      'aria-label': rowLabel(r, s),
     };
     const element = r.type === 'cut' ? this.cutRow(r, common) : this.nodeRow(r, common);
     element.style.setProperty('--level', String(r.level - 1));
@@ -185,15 +174,11 @@ export class Outline {
         'span',
         { class: 'name' },
         h('span', { class: 'twisty' }, ''),
-        h('span', { class: 'glyph' }, '…'),
+        h('span', { class: 'glyph', 'aria-hidden': 'true' }, '…'),
         h('span', { class: 'label' }, `${r.count} not shown (${r.hidden})`),
       ),
       bar(0, true),
-      h('span', { class: 'number' }, signed(r.sum)),
-      h('span', { class: 'number' }),
-      h('span', { class: 'number' }),
-      h('span', { class: 'number' }),
-      h('span', { class: 'number' }),
+      cell('together', signed(r.sum)),
     );
   }
 
@@ -239,17 +224,24 @@ export class Outline {
         'span',
         { class: 'name' },
         twisty,
-        h('span', { class: 'glyph' }, node.glyph),
+        h('span', { class: 'glyph', 'aria-hidden': 'true' }, node.glyph),
         h('span', { class: 'label' }, h('bdi', {}, shortOf(node, s.names))),
-        s.pins.has(node.id) && h('span', { class: 'mark', title: 'Pinned' }, '⚲'),
-        error !== undefined && h('span', { class: 'mark', title: error }, '⚠'),
+        s.pins.has(node.id) &&
+          h('span', { class: 'mark', title: 'Pinned' }, h('span', { class: 'visually-hidden' }, ' pinned '), '⚲'),
+        error !== undefined &&
+          h(
+            'span',
+            { class: 'mark', title: error },
+            h('span', { class: 'visually-hidden' }, ` refused: ${error} `),
+            '⚠',
+          ),
       ),
       bar(node.share, root),
-      h('span', { class: 'number' }, signed(node.contribution)),
-      h('span', { class: 'number' }, root ? '' : share(node.share)),
-      h('span', { class: 'number' }, node.activation === undefined ? '' : node.activation.toFixed(3)),
-      h('span', { class: 'number' }, expanded && expansion ? expansion.remainder.toExponential(0) : ''),
-      h('span', { class: 'number' }, expanded && expansion ? share(expansion.errorShare) : ''),
+      cell('contribution', signed(node.contribution)),
+      cell('share', root ? '' : share(node.share)),
+      cell('activation', node.activation === undefined ? '' : node.activation.toFixed(3)),
+      cell('remainder', expanded && expansion ? expansion.remainder.toExponential(0) : ''),
+      cell('error share', expanded && expansion ? share(expansion.errorShare) : ''),
     );
   }
 }

@@ -59,6 +59,10 @@ export class CircuitPanel {
     const title = h('h1', { class: 'visually-hidden' }, 'Circuit');
     const split = h('div', { class: 'split' }, this.outlineBox, this.picture, this.pane);
     fill(app, title, this.banner, this.heading, this.strip, this.offerBar, tools, split);
+    this.pane.addEventListener('focusout', () => {
+      this.renaming = false;
+      setTimeout(() => this.renderDetails());
+    });
     document.addEventListener('keyup', (e) => {
       if (e.key.toLowerCase() === 'g') store.commitGroup();
     });
@@ -126,7 +130,7 @@ export class CircuitPanel {
 
   private beginRename(): void {
     this.renaming = true;
-    this.renderDetails();
+    this.renderDetails(true);
     this.pane.querySelector<HTMLElement>('vscode-text-field')?.focus();
   }
 
@@ -256,14 +260,17 @@ export class CircuitPanel {
       reroot: () => store.reroot(),
       rename: (name) => {
         this.renaming = false;
-        store.rename(node.id, name);
         this.outline.element.focus();
+        store.rename(node.id, name);
       },
       beginRename: () => this.beginRename(),
       pin: () => store.pin(node.id),
       group: () => store.group(store.pins),
       ungroup: (i) => store.ungroup(i),
-      renameGroup: (i, name) => store.renameGroup(i, name),
+      renameGroup: (i, name) => {
+        this.outline.element.focus();
+        store.renameGroup(i, name);
+      },
       select: (id) => this.select(id),
       openFeature: () => {
         if (isFeature) host.send({ type: 'open', args: { panel: 'feature', site, feature }, beside: false });
@@ -287,7 +294,14 @@ export class CircuitPanel {
     };
   }
 
-  private renderDetails(): void {
+  /** Whether the reader is typing a name in the details; they are not drawn anew meanwhile. */
+  private get typing(): boolean {
+    const active = document.activeElement;
+    return active?.localName === 'vscode-text-field' && this.pane.contains(active);
+  }
+
+  private renderDetails(force = false): void {
+    if (this.typing && !force) return;
     const { store, gridPattern, renaming } = this;
     const node = store.node(store.selected) ?? store.tree?.root;
     if (!node || !store.tree || !store.prompt) return;

@@ -71,16 +71,17 @@ export function dropdown<T extends string>(
   return h('span', { class: 'control' }, h('span', { class: 'control-label', 'aria-hidden': 'true' }, label), d);
 }
 
-/** A text field. `onInput` hears every change, `onEnter` the Enter key. */
+/** A text field; its label is for screen readers, the placeholder says the same. `onInput` hears every change, `onEnter` the Enter key. */
 export function textField(
   label: string,
   value: string,
   onInput: (value: string) => void,
   onEnter: (value: string) => void = () => undefined,
 ): HTMLElement & { value: string } {
-  const t = element('vscode-text-field', { placeholder: label, 'aria-label': label, size: '18' }) as HTMLElement & {
+  const t = element('vscode-text-field', { placeholder: label, size: '18' }) as HTMLElement & {
     value: string;
   };
+  t.textContent = label;
   t.value = value;
   t.setAttribute('value', value);
   t.addEventListener('input', () => onInput(t.value));

@@ -34,7 +34,7 @@ export function heatTable(
   const head = h(
     'tr',
     {},
-    h('th', { scope: 'col' }, ''),
+    h('td', {}),
     ...columns.map((c) => h('th', { scope: 'col', title: c.title }, h('span', {}, c.title))),
   );
   const body = rows.map((r, i) =>

@@ -56,7 +56,7 @@ function signalOf(token: CancellationToken): AbortSignal {
 function toResponseError(e: unknown): Error {
   if (e instanceof CancelledError) return new ResponseError(LSPErrorCodes.RequestCancelled, 'cancelled');
   if (e instanceof EngineError) return new ResponseError(LSPErrorCodes.RequestFailed, e.message, { name: e.name });
-  return e as Error;
+  return e instanceof Error ? e : new Error(String(e));
 }
 
 /** The language server on one connection. */
@@ -367,7 +367,9 @@ export class LanguageServer {
         try {
           return await handlers[method](params.data, signalOf(token));
         } catch (e) {
-          return toResponseError(e) instanceof ResponseError ? toResponseError(e) : Promise.reject(e);
+          const error = toResponseError(e);
+          if (error instanceof ResponseError) return error;
+          throw error;
         }
       });
     };

@@ -54,7 +54,7 @@ export class Scheduler {
           try {
             resolve(await job({ signal, breathe: () => this.breathe(rank, signal) }));
           } catch (e) {
-            reject(e);
+            reject(e instanceof Error ? e : new Error(String(e)));
           }
         },
       };

@@ -1,0 +1,91 @@
+/** The feature view and the attention view in a real browser page, with answers of the real server. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Browser } from 'playwright-core';
+import { contentSecurityPolicy } from '../../client/src/panels/csp';
+import { accessibilityProblems, browserPath, launchBrowser, NO_BROWSER, shot } from '../support/browser';
+import { Session } from '../support/lspClient';
+import { openPanel, themes } from '../support/panelPage';
+
+const TEXT = 'When John and Mary went to the shops, John gave the bag to';
+const prompt = { text: TEXT, bos: true };
+const feature = { panel: 'feature' as const, site: 'blocks.2.attn.hook_z', feature: 74 };
+const attention = { panel: 'attention' as const, uri: null, prompt, layer: 2, head: 3, destination: 14 };
+
+test('the security policy: nothing by default, our script by nonce, no inline or evaluated code, nothing remote', () => {
+  const policy = contentSecurityPolicy('https://webview.example', 'abc');
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).toContain("script-src 'nonce-abc'");
+  expect(policy).not.toMatch(/unsafe-inline|unsafe-eval|\*|http:/);
+});
+
+if (!browserPath) console.log(`skipped: panel tests: ${NO_BROWSER}`);
+
+describe.skipIf(!browserPath)('views', () => {
+  let browser: Browser;
+  let server: Session;
+  beforeAll(async () => {
+    server = await Session.start();
+    await server.open('file:///folder/my%20prompts.prompts', `${TEXT}\nJohn gave`);
+    browser = await launchBrowser();
+  });
+  afterAll(async () => {
+    await browser.close();
+    await server.stop();
+  });
+
+  test('feature: head shares, logits, where it fires; a token roots the tree there', async () => {
+    const p = await openPanel(browser, server, feature);
+    await p.page.locator('.example').first().waitFor();
+    const shares = await p.page
+      .locator('section', { hasText: 'Heads' })
+      .first()
+      .locator('tbody td:nth-child(2)')
+      .allInnerTexts();
+    expect(shares.map(parseFloat).reduce((a, b) => a + b, 0)).toBeCloseTo(100, -1);
+    expect(await p.page.locator('.example .note').first().innerText()).toMatch(
+      /^my prompts\.prompts · strongest 1\.084 at ‘ to’ @14/,
+    );
+    await p.page.locator('.example .token.marked').first().click();
+    await expect
+      .poll(() => p.sent.find((m) => m.type === 'open'))
+      .toMatchObject({
+        args: { panel: 'circuit', prompt, root: { type: 'feature', site: feature.site, feature: 74, position: 14 } },
+      });
+    await p.page.locator('vscode-button', { hasText: 'Color tokens' }).click();
+    await expect.poll(() => p.sent.find((m) => m.type === 'heat')).toMatchObject({ site: feature.site, feature: 74 });
+    await p.page.close();
+  });
+
+  test('attention: pattern and DFA of a head; another token, another head', async () => {
+    const p = await openPanel(browser, server, attention);
+    const tables = p.page.locator('.heat-table');
+    await tables.nth(1).waitFor();
+    expect(await tables.nth(0).locator('tbody tr').count()).toBe(15);
+    expect(await tables.nth(1).locator('caption').innerText()).toMatch(/DFA of feature 2\.\d+/);
+    await p.page.locator('.token', { hasText: 'shops' }).click();
+    await p.page.locator('.note', { hasText: 'From ‘ shops’ @8' }).waitFor();
+    await p.send({ type: 'token', position: 10 });
+    await p.page.locator('.note', { hasText: 'From ‘ John’ @10' }).waitFor();
+    await p.page.close();
+  });
+
+  test('what does not exist is said, with a way to try again', async () => {
+    const p = await openPanel(browser, server, { ...feature, feature: 99_999 });
+    await p.page.locator('[role=alert]', { hasText: 'has no feature 99999' }).waitFor();
+    await p.page.locator('vscode-button', { hasText: 'Try again' }).waitFor();
+    await p.page.close();
+  });
+
+  test.each(themes)('nothing for axe to complain about in the %s theme', async (theme) => {
+    const f = await openPanel(browser, server, feature, { theme });
+    await f.page.locator('.example').first().waitFor();
+    expect(await accessibilityProblems(f.page)).toEqual([]);
+    await shot(f.page, `feature-${theme}`);
+    await f.page.close();
+    const a = await openPanel(browser, server, attention, { theme });
+    await a.page.locator('.heat-table').nth(1).waitFor();
+    expect(await accessibilityProblems(a.page)).toEqual([]);
+    await shot(a.page, `attention-${theme}`);
+    await a.page.close();
+  });
+});
