@@ -9,7 +9,8 @@ const node = {
   start: 'examples/start.ts',
   bench: 'bench/index.ts',
   quality: 'demo/quality/index.ts',
-  package: 'examples/workbench/package.ts',
+  package: 'examples/workbench/packageMain.ts',
+  hostTests: 'test/workbench/host/index.ts',
 };
 
 const here = (entries) => Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file)));
@@ -24,7 +25,7 @@ await Promise.all([
     platform: 'node',
     target: 'node20',
     format: 'cjs',
-    external: ['onnxruntime-node', 'vscode', '@vscode/vsce'],
+    external: ['onnxruntime-node', 'vscode', '@vscode/vsce', 'mocha'],
   }),
   build({
     ...common,

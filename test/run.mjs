@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 const results = [];
 const temp = mkdtempSync(join(tmpdir(), 'attention-circuits-test-'));
@@ -21,30 +21,33 @@ function step(name, command, args, env = {}) {
   return r.status === 0;
 }
 
-/** The software Vulkan driver for the WebGPU tests, where it can be installed without asking. */
-function ensureVulkan() {
-  const driver = '/usr/lib/chromium/vk_swiftshader_icd.json';
+/** A browser, and with it the software Vulkan driver for the WebGPU tests, where they can be installed without asking. */
+function ensureBrowser() {
+  const needed = ['/usr/bin/chromium', '/usr/lib/chromium/vk_swiftshader_icd.json'];
   const root = process.platform === 'linux' && process.getuid?.() === 0;
-  if (!root || existsSync(driver) || spawnSync('apt-get', ['--version']).status !== 0) return;
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  step(
-    'software Vulkan driver',
-    'sh',
-    ['-c', 'apt-get update -q && apt-get install -qy --no-install-recommends chromium libvulkan1'],
-    env,
-  );
+  if (!root || needed.every((f) => existsSync(f)) || spawnSync('apt-get', ['--version']).status !== 0) return;
+  const packages = 'chromium libvulkan1 fonts-dejavu-core';
+  const install = `apt-get update -q && apt-get install -qy --no-install-recommends ${packages}`;
+  step('browser and software Vulkan driver', 'sh', ['-c', install], { DEBIAN_FRONTEND: 'noninteractive' });
 }
 
 const check = (name, command, args) => results.push({ name, ok: step(name, command, args) });
 check('build', process.execPath, ['esbuild.mjs']);
+check('package', process.execPath, ['dist/package.cjs']);
 check('types', bin('tsc'), ['-p', 'tsconfig.json']);
+check('types of the panels', bin('tsc'), ['-p', 'webviews/tsconfig.json']);
 check('lint', bin('eslint'), ['.', '--max-warnings', '0']);
 check('format', bin('prettier'), ['--check', '--log-level', 'warn', '.']);
-ensureVulkan();
+ensureBrowser();
 
 const report = join(temp, 'report.json');
 const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-const ok = step('tests', bin('vitest'), args, { ATTENTION_CIRCUITS_CACHE: join(temp, 'cache') });
+const { name, version } = JSON.parse(readFileSync('package.json', 'utf8'));
+const vsix = resolve('dist', `${name}-${process.platform}-${process.arch}-${version}.vsix`);
+const ok = step('tests', bin('vitest'), args, {
+  ATTENTION_CIRCUITS_CACHE: join(temp, 'cache'),
+  ...(existsSync(vsix) ? { ATTENTION_CIRCUITS_VSIX: vsix } : {}),
+});
 let passed = results.filter((r) => r.ok).length;
 let failed = results.length - passed;
 let skipped = 0;

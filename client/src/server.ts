@@ -144,7 +144,10 @@ export class Server implements vscode.Disposable {
     token?: vscode.CancellationToken,
   ): Promise<Requests[M]['result']> {
     const client = await this.start();
-    return client.sendRequest<Requests[M]['result']>(method, params, token);
+    // An undefined token would travel as a second parameter.
+    return token
+      ? client.sendRequest<Requests[M]['result']>(method, params, token)
+      : client.sendRequest<Requests[M]['result']>(method, params);
   }
 
   /** Sends a notification; dropped while no process runs. */

@@ -96,3 +96,11 @@ export function installWorkbench(): Workbench {
   const node = installNode();
   return { node, codeServer: installCodeServer(node) };
 }
+
+/** Makes the extension's package with a build's own program and returns its path. `dist` is the build's folder. */
+export function makePackage(dist: string): string {
+  const output = run(process.execPath, [join(dist, 'package.cjs')]);
+  const path = /^(\S.*\.vsix) \([\d.]+ MiB\)$/m.exec(output)?.[1];
+  if (path === undefined) throw new Error(`no package was made:\n${output}`);
+  return path;
+}

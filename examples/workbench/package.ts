@@ -1,5 +1,15 @@
-/** `npm run package`: the extension for this platform, with only its runtime binary and the demo model, as one file. */
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+/** The extension for one platform, with only its runtime binary and the demo model, as one file. */
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createVSIX } from '@vscode/vsce';
 
@@ -53,9 +63,7 @@ function stageRuntime(stage: string, target: string): Record<string, string> {
 /** Makes the package and returns its path. Throws with the target when there is no binary for it. */
 export async function packageExtension(target = `${process.platform}-${process.arch}`): Promise<string> {
   if (!TARGETS.includes(target)) throw new Error(`${target} is not supported; there are: ${TARGETS.join(', ')}`);
-  const stage = join(root, 'dist', 'stage');
-  rmSync(stage, { recursive: true, force: true });
-  mkdirSync(stage, { recursive: true });
+  const stage = mkdtempSync(join(tmpdir(), 'attention-circuits-package-'));
   for (const file of SHIPPED)
     if (existsSync(join(root, file))) cpSync(join(root, file), join(stage, file), { recursive: true });
   for (const file of BUILT) cpSync(join(root, 'dist', file), join(stage, 'dist', file));
@@ -64,18 +72,14 @@ export async function packageExtension(target = `${process.platform}-${process.a
   for (const key of ['devDependencies', 'scripts', 'allowScripts'] as const) delete m[key];
   writeFileSync(join(stage, 'package.json'), JSON.stringify(m, null, 1));
   const path = join(root, 'dist', `${m.name}-${target}-${m.version}.vsix`);
-  await createVSIX({ cwd: stage, packagePath: path, target, allowMissingRepository: true, skipLicense: true });
-  rmSync(stage, { recursive: true, force: true });
+  writeFileSync(join(stage, '.vscodeignore'), '**/*.map\n**/*.d.ts\nnode_modules/onnxruntime-common/dist/esm/**\n');
+  try {
+    const made = join(stage, 'package.vsix');
+    await createVSIX({ cwd: stage, packagePath: made, target });
+    copyFileSync(made, `${path}.${process.pid}`);
+    renameSync(`${path}.${process.pid}`, path);
+  } finally {
+    rmSync(stage, { recursive: true, force: true });
+  }
   return path;
-}
-
-if (require.main === module) {
-  const at = process.argv.indexOf('--target');
-  packageExtension(at > 0 ? process.argv[at + 1] : undefined).then(
-    (path) => console.log(`${path} (${(statSync(path).size / 2 ** 20).toFixed(1)} MiB)`),
-    (e: Error) => {
-      console.error(e.message);
-      process.exitCode = 1;
-    },
-  );
 }

@@ -119,7 +119,11 @@ describe('diagnostics', () => {
     s.diagnostics.delete(uri);
     await s.open(uri, source);
     const list = await s.until(() => s.diagnostics.get(uri));
-    return list.map((d) => [String(d.code), String(d.message), d.range.start.line]);
+    return list.map((d) => [
+      String(d.code),
+      typeof d.message === 'string' ? d.message : d.message.value,
+      d.range.start.line,
+    ]);
   };
 
   test('unknown directive, answer of several tokens, trailing space, prompt over the context', async () => {

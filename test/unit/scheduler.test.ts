@@ -32,8 +32,8 @@ test('an urgent request overtakes a long job where it breathes, and equals do no
     for (let step = 0; step < 3; step++) {
       log.push(`step ${step}`);
       if (step === 0) {
-        urgent = s.run('interactive', forever, async () => void log.push('urgent'));
-        void s.run('batch', forever, async () => void log.push('other batch'));
+        urgent = s.run('interactive', forever, () => Promise.resolve(void log.push('urgent')));
+        void s.run('batch', forever, () => Promise.resolve(void log.push('other batch')));
       }
       await turn.breathe();
     }

@@ -209,7 +209,7 @@ describe.skipIf(!browserPath)('circuit panel', () => {
     await expect.poll(() => (p.state()?.ui as { pins?: string[] } | undefined)?.pins?.length).toBe(1);
     const state = p.state();
     await p.page.close();
-    const again = await opened({ ui: state?.ui }, state?.args as typeof args);
+    const again = await opened({ ui: state?.ui }, state?.args);
     await expect.poll(() => again.page.locator('.rows .label').allInnerTexts()).toEqual(labels);
     expect(await selected(again).getAttribute('id')).toBe(at);
     await again.page.close();
@@ -289,7 +289,7 @@ describe.skipIf(!browserPath)('circuit panel', () => {
     await items(p).nth(1).waitFor();
     broken = true;
     await items(p).nth(1).locator('.twisty').click();
-    await p.page.locator('.row.refused').waitFor();
+    await p.page.locator('.row.refused[aria-level="2"]').waitFor();
     broken = false;
     await items(p).nth(1).locator('.twisty').click();
     await p.page.locator('[role=treeitem][aria-level="3"]').first().waitFor();
@@ -322,7 +322,8 @@ describe.skipIf(!browserPath)('circuit panel', () => {
     await p.page.locator('[role=tree]').focus();
     await p.page.keyboard.press('ArrowDown');
     await p.page.keyboard.press('*');
-    const rows = (): Promise<number> => p.page.locator('.rows').evaluate((e) => e.clientHeight / 24);
+    const rows = (): Promise<number> =>
+      p.page.locator('.rows').evaluate((e) => (e as unknown as { clientHeight: number }).clientHeight / 24);
     await expect.poll(rows, { timeout: 20_000 }).toBeGreaterThan(500);
     expect(await items(p).count()).toBeLessThan(80);
     await p.page.keyboard.press('End');

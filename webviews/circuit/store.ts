@@ -97,7 +97,7 @@ export class CircuitStore {
     this.history = [];
     this.pins = [];
     this.groups = [];
-    this.selected = null;
+    if (!sameRoot) this.selected = null;
     this.position = null;
     void this.load(!sameRoot);
   }
@@ -113,6 +113,7 @@ export class CircuitStore {
     const { signal } = this.abort;
     this.failure = null;
     this.computing = true;
+    this.forgetDetails();
     this.changed('banner');
     try {
       const { prompt, root } = this.args;
@@ -121,10 +122,10 @@ export class CircuitStore {
       this.tree = { root: node, nodes: new Map([[node.id, node]]), expansions: new Map() };
       this.errors.clear();
       if (openRoot || this.expanded.size === 0) this.expanded.add(node.id);
-      this.selected ??= node.id;
       await this.reopen(node.id, signal);
       await this.fetchOffers(signal);
       if (signal.aborted) return;
+      if (!this.node(this.selected)) this.selected = node.id;
       this.computing = false;
       this.update();
       void this.fetchDetails();
@@ -194,12 +195,19 @@ export class CircuitStore {
   select(id: string): void {
     if (id === this.selected) return;
     this.selected = id;
-    this.validation = null;
-    this.ablation = null;
-    this.grid = null;
+    this.forgetDetails();
     this.update();
     void this.fetchDetails();
     this.save();
+  }
+
+  /** What was measured for one node of one prompt is not shown beside another. */
+  private forgetDetails(): void {
+    this.detailAbort.abort();
+    this.validation = null;
+    this.ablation = null;
+    this.grid = null;
+    this.sources = null;
   }
 
   private async fetchDetails(): Promise<void> {

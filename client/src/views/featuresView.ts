@@ -1,7 +1,7 @@
 /** "Features at cursor": a native tree that follows the cursor, can be pinned to a token and paused. */
 import * as vscode from 'vscode';
 import { type LocatedToken, type PromptRef, type WireFeature } from '../../../server/protocol';
-import { type CursorFollower, type Place } from '../features/cursor';
+import { type CursorFollower, cursorPlace, type Place } from '../features/cursor';
 import { log } from '../log';
 import { type Server } from '../server';
 import { setting } from '../settings';
@@ -44,6 +44,8 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
   private pinned = false;
   private paused = false;
   private running: vscode.CancellationTokenSource | null = null;
+  /** Where the cursor rests while a token that somebody asked for is shown. */
+  private held: string | null = null;
 
   constructor(
     private readonly server: Server,
@@ -68,6 +70,8 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
 
   private async follow(place: Place): Promise<void> {
     if (this.pinned || this.paused || !this.server.running) return;
+    if (this.held === JSON.stringify(place)) return;
+    this.held = null;
     this.running?.cancel();
     const source = new vscode.CancellationTokenSource();
     this.running = source;
@@ -98,8 +102,10 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
     return `${visibleText(at.text)} @${at.position}${marks ? ` (${marks})` : ''}`;
   }
 
-  /** Shows a given token, whatever the cursor does, and brings the view to the front. */
+  /** Shows a given token until the cursor moves, and brings the view to the front. */
   async show(uri: string | null, prompt: PromptRef, position: number): Promise<void> {
+    this.running?.cancel();
+    this.held = JSON.stringify(cursorPlace());
     await vscode.commands.executeCommand('attentionCircuits.features.focus');
     const { tokens } = await this.server.request('attentionCircuits/prompt', { prompt });
     await this.load({ uri, prompt, position, text: tokens[position]?.text ?? '' });
