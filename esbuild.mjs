@@ -10,6 +10,7 @@ const node = {
   bench: 'bench/index.ts',
   quality: 'demo/quality/index.ts',
   package: 'examples/workbench/packageMain.ts',
+  workbench: 'examples/workbench/installMain.ts',
   hostTests: 'test/workbench/host/index.ts',
 };
 

@@ -39,6 +39,7 @@ check('types of the panels', bin('tsc'), ['-p', 'webviews/tsconfig.json']);
 check('lint', bin('eslint'), ['.', '--max-warnings', '0']);
 check('format', bin('prettier'), ['--check', '--log-level', 'warn', '.']);
 ensureBrowser();
+check('workbench', process.execPath, ['dist/workbench.cjs']);
 
 const report = join(temp, 'report.json');
 const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];

@@ -51,8 +51,11 @@ function once(name: string, build: (dir: string) => void): string {
   console.log(`installing ${name} into ${target} (once) …`);
   build(aside);
   writeFileSync(join(aside, '.complete'), '');
-  rmSync(target, { recursive: true, force: true });
-  renameSync(aside, target);
+  if (existsSync(join(target, '.complete'))) rmSync(aside, { recursive: true, force: true });
+  else {
+    rmSync(target, { recursive: true, force: true });
+    renameSync(aside, target);
+  }
   return target;
 }
 

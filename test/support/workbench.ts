@@ -90,8 +90,8 @@ interface Point {
   y: number;
 }
 
-/** Where a word stands on the screen: the middle of its nth occurrence in the editor. */
-async function wordAt(page: Page, word: string, nth: number): Promise<Point> {
+/** Where a word stands on the screen: `across` its nth occurrence in the editor. */
+async function wordAt(page: Page, word: string, nth: number, across = 0.5): Promise<Point> {
   const script = `(() => {
     let n = ${nth};
     const word = ${JSON.stringify(word)};
@@ -105,7 +105,7 @@ async function wordAt(page: Page, word: string, nth: number): Promise<Point> {
           r.setStart(t, i);
           r.setEnd(t, i + word.length);
           const b = r.getBoundingClientRect();
-          return { x: b.x + b.width / 2, y: b.y + b.height / 2 };
+          return { x: b.x + b.width * ${across}, y: b.y + b.height / 2 };
         }
       }
     }
@@ -123,11 +123,11 @@ export async function clickWord(page: Page, word: string, nth = 0): Promise<void
 }
 
 /** Moves the mouse over a word until a hover with some text is shown; gives its text. */
-export async function hoverWord(page: Page, word: string, expected: RegExp, nth = 0): Promise<string> {
+export async function hoverWord(page: Page, word: string, expected: RegExp, across = 0.5): Promise<string> {
   const hover = page.locator('.monaco-hover:visible .hover-contents');
   const end = Date.now() + 30_000;
   while (Date.now() < end) {
-    const { x, y } = await wordAt(page, word, nth);
+    const { x, y } = await wordAt(page, word, 0, across);
     await page.mouse.move(x + 80, y + 300);
     await page.mouse.move(x, y, { steps: 4 });
     await hover

@@ -49,8 +49,9 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
   });
 
   test('the hover over a token lists its features, the head and the source token', async () => {
-    const text = await hoverWord(w.page, 'bag to', /Attention layer 2/);
-    expect(text).toMatch(/position 1[34]/);
+    const text = await hoverWord(w.page, 'bag to', /Attention layer 2/, 0.95);
+    expect(text).toMatch(/‘ to’ · id 259 · position 14/);
+    expect(text).toMatch(/2\.74 · 1\.08 · head 2\.3 \(\d+%\) from ‘ Mary’ @4/);
     await shot(w.page, 'hover');
   });
 
