@@ -66,6 +66,18 @@ test('a hover overtakes the search of many prompts, and the search can be cancel
   expect(order).toEqual(['hover', 'search cancelled']);
 });
 
+test('a long search shows progress, and cancelling the progress ends it', async () => {
+  const server = await start();
+  await server.request('attentionCircuits/load', {});
+  await server.open(URI, Array.from({ length: 200 }, (_, i) => `John gave the bag ${i} to Mary and went`).join('\n'));
+  const loading = server.progressToken;
+  const search = server.request('attentionCircuits/heat', { uri: URI, site: 'blocks.2.attn.hook_z', feature: 74 });
+  await server.until(() => server.progressToken !== loading && server.progress.some((p) => p.kind === 'report'));
+  await server.connection.sendNotification('window/workDoneProgress/cancel', { token: server.progressToken });
+  await expect(search).rejects.toThrow(/cancelled/);
+  expect(server.progress.at(-1)?.kind).toBe('end');
+});
+
 test('edits during analysis: what was asked of the old text is refused as outdated, the new text is answered', async () => {
   const server = await start();
   await server.open(URI, 'John gave the bag to\n-> " Mary" | " John"');

@@ -128,13 +128,16 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
     await items().nth(1).locator('.label').click();
     if ((await items().nth(1).getAttribute('aria-expanded')) === 'false') await w.page.keyboard.press('ArrowRight');
     await panelOf(w.page).locator('[role=treeitem][aria-level="3"]').first().waitFor();
-    const labels = await panelOf(w.page).locator('.rows .label').allInnerTexts();
+    // Only rows in the window are drawn: the first ones are compared.
+    const first = async (): Promise<string[]> =>
+      (await panelOf(w.page).locator('.rows .label').allInnerTexts()).slice(0, 15);
+    const labels = await first();
     const remembered = panelOf(w.page).locator('[aria-selected=true] .label');
     expect(await remembered.innerText()).toBe('attn 2.74 ‘ to’ @14');
     // The address without a file to open: with one, the editor opens only that.
     await w.page.goto(workbenchAddress(w.server, { folder }));
     await panelOf(w.page).locator('[role=treeitem][aria-level="3"]').first().waitFor({ timeout: 50_000 });
-    await expect.poll(() => panelOf(w.page).locator('.rows .label').allInnerTexts()).toEqual(labels);
+    await expect.poll(first).toEqual(labels);
     expect(await panelOf(w.page).locator('[aria-selected=true] .label').innerText()).toBe('attn 2.74 ‘ to’ @14');
   });
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type PromptRef, type ServerSettings, type WireStatus } from '../../protocol';
 import { Engine, type Prompt, type PromptRun } from '../engine';
-import { CancelledError, EngineError } from '../errors';
+import { CancelledError, EngineError, throwIfCancelled } from '../errors';
 import { Scheduler, type Priority, type Turn } from '../scheduler';
 
 /** Shows how far a long job is; made by whoever owns the connection. */
@@ -36,6 +36,9 @@ interface Loaded {
   engine: Promise<Engine>;
   abort: AbortController;
 }
+
+/** Jobs over fewer items show no progress. */
+const SHORT_JOB = 20;
 
 const keyOf = (p: PromptRef): string => `${p.bos ? 'b' : '-'}${p.text}`;
 
@@ -233,6 +236,29 @@ export class ModelHost {
       if (total <= limit || this.kept.size === 1) return;
       total -= k.bytes;
       this.kept.delete(key);
+    }
+  }
+
+  /**
+   * A job of many steps with progress that can be cancelled, from the editor's progress or by the request's own signal. Short ones show
+   * none. Calls `step` for each item in turn.
+   */
+  async eachWithProgress<T>(
+    title: string,
+    items: readonly T[],
+    signal: AbortSignal,
+    step: (item: T, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const progress = items.length > SHORT_JOB ? await this.o.progress(title) : null;
+    const both = progress ? AbortSignal.any([signal, progress.signal]) : signal;
+    try {
+      for (const [i, item] of items.entries()) {
+        throwIfCancelled(both);
+        progress?.report(`${i} of ${items.length}`, i / items.length);
+        await step(item, both);
+      }
+    } finally {
+      progress?.done();
     }
   }
 

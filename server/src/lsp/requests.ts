@@ -13,7 +13,7 @@ import {
 import { ablate, activationsOf, featureDetails, predict, type Prediction, validateEdge } from '../analyses';
 import { headBySource, makeRoot } from '../attribution';
 import { type Engine } from '../engine';
-import { EngineError, throwIfCancelled, UsageError } from '../errors';
+import { EngineError, UsageError } from '../errors';
 import { wireTokens } from './documents';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
@@ -111,11 +111,11 @@ async function examplesOf(
 ): Promise<Pick<FeatureResult, 'examples' | 'searched'>> {
   const examples: FeatureExample[] = [];
   const prompts = open.all().slice(0, 200);
-  for (const { uri, prompt: p } of prompts) {
-    throwIfCancelled(signal);
-    const found = await firing(host, p, site, index, signal);
+  const title = `Where ${site}/${index} fires`;
+  await host.eachWithProgress(title, prompts, signal, async ({ uri, prompt: p }, both) => {
+    const found = await firing(host, p, site, index, both);
     const strongest = Math.max(0, ...(found?.activations ?? []));
-    if (!found || strongest <= 0) continue;
+    if (!found || strongest <= 0) return;
     const { a, activations } = found;
     examples.push({
       uri,
@@ -124,7 +124,7 @@ async function examplesOf(
       activations,
       position: activations.indexOf(strongest),
     });
-  }
+  });
   examples.sort((x, y) => y.activations[y.position] - x.activations[x.position]);
   return { examples: examples.slice(0, MAX_EXAMPLES), searched: prompts.length };
 }
@@ -163,17 +163,15 @@ async function heat(
   const { version, prompts } = open.of(uri);
   const tokens: HeatResult['tokens'] = [];
   let max = 0;
-  for (const { prompt: p, offset } of prompts) {
-    throwIfCancelled(signal);
-    const found = await firing(host, p, site, index, signal);
-    if (!found) continue;
-    found.activations.forEach((activation, i) => {
+  await host.eachWithProgress(`Tokens of ${site}/${index}`, prompts, signal, async ({ prompt: p, offset }, both) => {
+    const found = await firing(host, p, site, index, both);
+    found?.activations.forEach((activation, i) => {
       const range = found.a.prompt.ranges[i];
       if (activation <= 0 || !range) return;
       max = Math.max(max, activation);
       tokens.push({ start: offset + range.start, end: offset + range.end, activation });
     });
-  }
+  });
   return { version, max, tokens };
 }
 

@@ -1,0 +1,134 @@
+import { expand, headBySource, makeRoot, openAttention, type RootSpec, sumGrid, type TreeNode } from '../attribution';
+import { topPredictions } from '../analyses';
+import { fixed, lastLogits, mean, number, standardError, table } from './common';
+import { type Case, type Experiment, type ExperimentContext } from './types';
+
+/** The answer against the distractor, or the likeliest token where there are none. */
+async function rootOf(context: ExperimentContext, c: Case): Promise<RootSpec> {
+  const position = c.tokens.length - 1;
+  if (c.answer !== null && c.distractor !== null) return { type: 'logit', tokens: [c.answer, c.distractor], position };
+  const { trace } = await context.run(c);
+  const [top] = topPredictions(await lastLogits(context.engine, trace), 1, context.engine);
+  return { type: 'logit', tokens: [c.answer ?? top.id], position };
+}
+
+/** Whose a term of the final stream is: a component's name that does not depend on the prompt. */
+function componentOf(n: TreeNode): string {
+  if (n.kind === 'token-embedding') return 'embedding';
+  if (n.kind === 'position-embedding') return 'position';
+  if (n.name === 'b_U') return 'b_U';
+  const site = n.site ?? '';
+  if (n.kind === 'transcoder-feature' || n.kind === 'mlp' || n.kind === 'skip' || site.includes('ln2'))
+    return `MLP ${n.layer}`;
+  return `attention ${n.layer}`;
+}
+
+const add = (map: Map<string, number[]>, key: string, i: number, n: number, value: number): void => {
+  const list = map.get(key) ?? new Array<number>(n).fill(0);
+  list[i] += value;
+  map.set(key, list);
+};
+
+const rowsOf = (map: Map<string, number[]>, key: string): Record<string, string | number>[] =>
+  [...map]
+    .map(([name, v]) => ({ [key]: name, mean: mean(v), error: standardError(v) }))
+    .sort((a, b) => Math.abs(b.mean as number) - Math.abs(a.mean as number));
+
+/**
+ * Direct logit attribution at the last position, final LayerNorm scale frozen (reference §9): every term of the final stream along the
+ * direction of the logit or logit difference, summed by component, by head and by feature; and the logit lens: the same logit read from the
+ * stream after each layer with its own scale.
+ */
+export const dla: Experiment = {
+  id: 'dla',
+  title: 'Direct logit attribution',
+  description: 'What each component, head and feature adds to the logit difference directly; the logit lens by layer.',
+  needs: 'prompts',
+  parameters: [{ name: 'top', description: 'features shown', type: 'integer', default: 20, min: 1 }],
+  async run(context) {
+    const { cases, engine } = context;
+    const { n_layers, n_heads, d_model } = engine.model.config;
+    const n = cases.length;
+    const [components, heads, features] = [
+      new Map<string, number[]>(),
+      new Map<string, number[]>(),
+      new Map<string, number[]>(),
+    ];
+    const lens = Array.from({ length: n_layers + 1 }, () => [] as number[]);
+    const values: number[] = [];
+    let miss = 0;
+    let headMiss = 0;
+    for (const [i, c] of cases.entries()) {
+      await context.step(`prompt ${c.name}`, i / n);
+      const run = await context.run(c);
+      const root = await makeRoot(run, await rootOf(context, c));
+      const expansion = await expand(run, root, { view: 'component', by: 'source' });
+      const opening = await root.open?.();
+      if (!expansion || opening?.type !== 'stream') continue;
+      values.push(root.value);
+      for (const child of expansion.children) {
+        add(components, componentOf(child), i, n, child.contribution);
+        if (child.feature !== undefined) add(features, `${child.site}/${child.feature}`, i, n, child.contribution);
+      }
+      miss = Math.max(miss, Math.abs(expansion.remainder));
+      const position = c.tokens.length - 1;
+      for (let l = 0; l < n_layers; l++) {
+        const attention = openAttention(run, l, position, opening.direction);
+        if (attention.type !== 'attention') continue;
+        const { byHead } = sumGrid(headBySource(run, l, position, attention.direction));
+        byHead.forEach((v, h) => add(heads, `head ${l}.${h}`, i, n, v));
+        const whole = components.get(`attention ${l}`)?.[i] ?? 0;
+        headMiss = Math.max(headMiss, Math.abs(whole - byHead.reduce((a, b) => a + b, 0) - attention.constant.value));
+      }
+      const tokens = root.tokenIds ?? [];
+      for (let l = 0; l <= n_layers; l++) {
+        const stream = l < n_layers ? run.trace.layers[l].resid_pre : run.trace.resid_post;
+        const { logits } = await engine.model.unembed(stream.slice(position * d_model, (position + 1) * d_model));
+        lens[l].push(logits[tokens[0]] - (tokens.length > 1 ? logits[tokens[1]] : 0));
+      }
+    }
+    const componentRows = rowsOf(components, 'component');
+    const headRows = rowsOf(heads, 'head').map((r) => ({
+      ...r,
+      layer: Number(/(\d+)\./.exec(String(r.head))?.[1]),
+      index: Number(/\.(\d+)/.exec(String(r.head))?.[1]),
+    }));
+    const lensRows = lens.map((v, l) => ({
+      layer: l,
+      after: l === 0 ? 'embedding' : `layer ${l - 1}`,
+      mean: mean(v),
+      error: standardError(v),
+    }));
+    return {
+      summary: [
+        `Mean ${fixed(mean(values))} over ${n} prompts. The largest component is ${String(componentRows[0].component)} (${fixed(componentRows[0].mean as number)}), the largest head ${String(headRows[0].head)} (${fixed(headRows[0].mean as number)}) of ${n_layers * n_heads}.`,
+      ],
+      tables: [
+        table('components', 'By component', { component: 'component', mean: 'mean', error: '± s.e.' }, componentRows),
+        table(
+          'heads',
+          'By head (biases left out)',
+          { head: 'head', mean: 'mean', error: '± s.e.', layer: 'layer', index: 'head index' },
+          headRows,
+        ),
+        table(
+          'features',
+          'By feature',
+          { feature: 'feature', mean: 'mean', error: '± s.e.' },
+          rowsOf(features, 'feature').slice(0, number(context, 'top')),
+        ),
+        table('lens', 'Logit lens', { layer: 'layers read', after: 'after', mean: 'mean', error: '± s.e.' }, lensRows),
+      ],
+      charts: [
+        { type: 'bar', title: 'By component', table: 'components', label: 'component', value: 'mean', error: 'error' },
+        { type: 'heat', title: 'By head', table: 'heads', row: 'layer', column: 'index', value: 'mean' },
+        { type: 'bar', title: 'By feature', table: 'features', label: 'feature', value: 'mean', error: 'error' },
+        { type: 'line', title: 'Logit lens', table: 'lens', x: 'layer', y: ['mean'] },
+      ],
+      checks: [
+        { name: 'Σ terms = value (largest miss)', miss, limit: 1e-3 },
+        { name: 'Σ heads + b_O = attention (largest miss)', miss: headMiss, limit: 1e-3 },
+      ],
+    };
+  },
+};

@@ -1,0 +1,208 @@
+import { outputHook, runSpliced } from '../analyses';
+import { throwIfCancelled } from '../errors';
+import { type Trace } from '../model';
+import {
+  difference,
+  divergence,
+  fixed,
+  flag,
+  lastLogits,
+  logitDifference,
+  losses,
+  mean,
+  parseLayers,
+  replaceRows,
+  standardError,
+  table,
+  text,
+} from './common';
+import { needAnswers } from './cases';
+import { type Case, type Experiment, type ExperimentContext } from './types';
+
+interface Row {
+  ld: number[];
+  kl: number[];
+  loss: number[];
+}
+
+const emptyRow = (): Row => ({ ld: [], kl: [], loss: [] });
+
+/** Sites of some layers, of the kind asked for, that have a dictionary. */
+function sitesOf(context: ExperimentContext, layers: readonly number[]): string[] {
+  const kind = text(context, 'kind');
+  return [...context.engine.dictionaries.values()]
+    .filter((d) => d.kind === kind && layers.includes(d.layer))
+    .map((d) => d.site);
+}
+
+function sectionsOf(context: ExperimentContext): number[][] {
+  const { n_layers } = context.engine.model.config;
+  const given = text(context, 'sections').trim();
+  if (given !== '') return given.split(';').map((s) => parseLayers(s, n_layers));
+  return [...Array.from({ length: n_layers }, (_, l) => [l]), Array.from({ length: n_layers }, (_, l) => l)];
+}
+
+/** Zero-ablates the hook points of sites. */
+async function zeroed(context: ExperimentContext, c: Case, sites: readonly string[]): Promise<Trace> {
+  const { engine } = context;
+  const { trace } = await context.run(c);
+  const rows = trace.tokens.map((_, i) => ({ from: i, to: i }));
+  const hooks = new Map(
+    sites.map((s) => [outputHook(engine.dictionary(s)), replaceRows(null, rows, engine.model.config.d_model)]),
+  );
+  return engine.model.runWithHooks(trace, hooks, { signal: context.signal });
+}
+
+async function measure(
+  context: ExperimentContext,
+  c: Case,
+  row: Row,
+  trace: Trace,
+  clean: Float32Array,
+): Promise<void> {
+  const logits = await lastLogits(context.engine, trace);
+  row.ld.push(difference(logits, c));
+  row.kl.push(divergence(clean, logits));
+  row.loss.push(mean(await losses(context.engine, trace)));
+}
+
+/**
+ * Splices the dictionaries of sets of layers into the model, as in the paper's evaluation of cross-sections, and measures what is kept:
+ * recovered = (LD − LD_zero)/(LD_clean − LD_zero) of the means; loss recovered = (CE_zero − CE)/(CE_zero − CE_clean). Reference §12.1, §13.
+ */
+export const evaluate: Experiment = {
+  id: 'evaluate',
+  title: 'Dictionaries on a circuit',
+  description: 'Splices the dictionaries of sets of layers and measures what of the logit difference is kept.',
+  needs: 'answers',
+  parameters: [
+    {
+      name: 'sections',
+      description: 'sets of layers, such as 0,3;5-6 (empty: each layer, then all)',
+      type: 'text',
+      default: '',
+    },
+    {
+      name: 'kind',
+      description: 'which dictionaries',
+      type: 'choice',
+      default: 'attention',
+      choices: ['attention', 'residual', 'transcoder'],
+    },
+    {
+      name: 'error-term',
+      description: 'add the error term back (a check: nothing may change)',
+      type: 'flag',
+      default: false,
+    },
+  ],
+  async run(context) {
+    const { cases, engine } = context;
+    needAnswers(cases);
+    const sections = sectionsOf(context)
+      .map((layers) => ({ layers, sites: sitesOf(context, layers) }))
+      .filter((s) => s.sites.length > 0);
+    const clean = emptyRow();
+    const spliced = sections.map(emptyRow);
+    const zero = sections.map(emptyRow);
+    for (const [i, c] of cases.entries()) {
+      const run = await context.run(c);
+      const logits = await lastLogits(engine, run.trace);
+      await measure(context, c, clean, run.trace, logits);
+      for (const [j, { layers, sites }] of sections.entries()) {
+        await context.step(`prompt ${c.name}, layers ${layers.join(',')}`, (i + j / sections.length) / cases.length);
+        const plan = { splice: sites, errorTerm: flag(context, 'error-term'), interventions: [] };
+        await measure(context, c, spliced[j], await runSpliced(engine, run, plan, context.signal), logits);
+        await measure(context, c, zero[j], await zeroed(context, c, sites), logits);
+      }
+    }
+    const rows = sections.map(({ layers }, j) => {
+      const [ld, ldZero, ldClean] = [spliced[j].ld, zero[j].ld, clean.ld].map(mean);
+      const [ce, ceZero, ceClean] = [spliced[j].loss, zero[j].loss, clean.loss].map(mean);
+      return {
+        layers: layers.join(','),
+        ld,
+        error: standardError(spliced[j].ld),
+        zero: ldZero,
+        recovered: (ld - ldZero) / (ldClean - ldZero),
+        ratio: ld / ldClean,
+        loss: ce,
+        lossRecovered: (ceZero - ce) / (ceZero - ceClean),
+        kl: mean(spliced[j].kl),
+      };
+    });
+    const sites = await siteRows(context);
+    const ldClean = mean(clean.ld);
+    const worst = [...rows].sort((a, b) => a.ratio - b.ratio)[0];
+    return {
+      summary: [
+        `Clean logit difference ${fixed(ldClean)} ± ${fixed(standardError(clean.ld))} over ${cases.length} prompts.`,
+        ...(worst
+          ? [
+              `The weakest set is layers ${worst.layers}: ${fixed(worst.ld)} is left, ${fixed(100 * worst.ratio, 0)}% of the clean value.`,
+            ]
+          : ['No such dictionary is loaded.']),
+      ],
+      tables: [
+        table(
+          'sections',
+          'Sets of layers',
+          {
+            layers: 'layers',
+            ld: 'LD',
+            error: '± s.e.',
+            zero: 'LD zero-ablated',
+            recovered: '(LD−zero)/(clean−zero)',
+            ratio: 'LD/clean',
+            loss: 'loss (nats)',
+            lossRecovered: 'loss recovered',
+            kl: 'KL at END',
+          },
+          rows,
+        ),
+        table('sites', 'Dictionaries', { site: 'site', l0: 'L0', error: '|x − x̂| / |x|' }, sites),
+      ],
+      charts: [
+        {
+          type: 'bar',
+          title: 'Logit difference with dictionaries spliced',
+          table: 'sections',
+          label: 'layers',
+          value: 'ld',
+          error: 'error',
+          lines: [
+            { label: 'clean', value: ldClean },
+            ...(rows.length > 0 ? [{ label: 'zero-ablated (all)', value: rows[rows.length - 1].zero }] : []),
+          ],
+        },
+        { type: 'bar', title: 'Reconstruction error', table: 'sites', label: 'site', value: 'error' },
+      ],
+      checks: flag(context, 'error-term')
+        ? [
+            {
+              name: 'with the error term nothing changes',
+              miss: Math.max(...rows.map((r) => Math.abs(r.ld - ldClean))),
+              limit: 1e-3,
+            },
+          ]
+        : [],
+    };
+  },
+};
+
+async function siteRows(context: ExperimentContext): Promise<{ site: string; l0: number; error: number }[]> {
+  const kind = text(context, 'kind');
+  const rows = [];
+  for (const d of [...context.engine.dictionaries.values()].filter((x) => x.kind === kind)) {
+    let active = 0;
+    const errors: number[] = [];
+    for (const c of context.cases) {
+      throwIfCancelled(context.signal);
+      const run = await context.run(c);
+      active += (await run.acts(d.site)).features.length;
+      errors.push(...(await run.reconstructionErrors(d.site)));
+    }
+    rows.push({ site: d.site, l0: active / errors.length, error: mean(errors) });
+  }
+  return rows;
+}
