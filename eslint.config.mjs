@@ -17,8 +17,10 @@ const server = {
   engine: ['errors', 'formats', 'model', 'dictionaries', 'attribution', 'runtime', 'tokenizer'],
   analyses: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine'],
   text: ['attribution'],
+  experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts'],
   interop: ['errors', 'model', 'attribution'],
   lsp: [
+    'experiments',
     'analyses',
     'attribution',
     'dictionaries',
@@ -31,6 +33,7 @@ const server = {
     'text',
   ],
   cli: [
+    'experiments',
     'text',
     'errors',
     'formats',

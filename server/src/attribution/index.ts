@@ -1,6 +1,7 @@
 /** Pure attribution over a prompt's state: DFA, openings, recursive trees, graphs. */
 export { headBySource, SourceDirections, sumGrid } from './dfa';
 export { openAttention, openFeature } from './openings';
+export { HeadQK, type QKDecomposition, type QKTerm } from './qk';
 export { cutToTop, expand, type Expansion, type ExpandOptions, REMAINDER_LIMIT } from './expand';
 export { featureKind, makeRoot, preActivation, rootId, type RootSpec } from './roots';
 export { sourceAttribution } from './sources';

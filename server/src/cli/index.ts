@@ -5,6 +5,7 @@ import { type Context } from './common';
 import { addActivations } from './commands/activations';
 import { addDfa } from './commands/dfa';
 import { addEncode } from './commands/encode';
+import { addExperiments } from './commands/experiments';
 import { addGraph } from './commands/graph';
 import { addRun } from './commands/run';
 import { addTree } from './commands/tree';
@@ -30,7 +31,8 @@ export async function main(args: string[], context: Context): Promise<number> {
     .description('Recursive direct feature attribution for attention-output SAEs: sums that add up.')
     .exitOverride()
     .configureHelp({ helpWidth: 110 });
-  for (const add of [addActivations, addDfa, addTree, addGraph, addRun, addEncode, addValidate]) add(program, context);
+  for (const add of [addActivations, addDfa, addTree, addGraph, addRun, addEncode, addValidate, addExperiments])
+    add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);
   try {
     await program.parseAsync(args, { from: 'user' });

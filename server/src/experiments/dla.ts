@@ -1,7 +1,7 @@
 import { expand, headBySource, makeRoot, openAttention, type RootSpec, sumGrid, type TreeNode } from '../attribution';
 import { topPredictions } from '../analyses';
 import { fixed, lastLogits, mean, number, standardError, table } from './common';
-import { type Case, type Experiment, type ExperimentContext } from './types';
+import { type Case, type Cell, type Experiment, type ExperimentContext } from './types';
 
 /** The answer against the distractor, or the likeliest token where there are none. */
 async function rootOf(context: ExperimentContext, c: Case): Promise<RootSpec> {
@@ -29,10 +29,16 @@ const add = (map: Map<string, number[]>, key: string, i: number, n: number, valu
   map.set(key, list);
 };
 
-const rowsOf = (map: Map<string, number[]>, key: string): Record<string, string | number>[] =>
+interface Mean extends Record<string, Cell> {
+  name: string;
+  mean: number;
+  error: number;
+}
+
+const rowsOf = (map: Map<string, number[]>): Mean[] =>
   [...map]
-    .map(([name, v]) => ({ [key]: name, mean: mean(v), error: standardError(v) }))
-    .sort((a, b) => Math.abs(b.mean as number) - Math.abs(a.mean as number));
+    .map(([name, v]) => ({ name, mean: mean(v), error: standardError(v) }))
+    .sort((a, b) => Math.abs(b.mean) - Math.abs(a.mean));
 
 /**
  * Direct logit attribution at the last position, final LayerNorm scale frozen (reference §9): every term of the final stream along the
@@ -87,12 +93,11 @@ export const dla: Experiment = {
         lens[l].push(logits[tokens[0]] - (tokens.length > 1 ? logits[tokens[1]] : 0));
       }
     }
-    const componentRows = rowsOf(components, 'component');
-    const headRows = rowsOf(heads, 'head').map((r) => ({
-      ...r,
-      layer: Number(/(\d+)\./.exec(String(r.head))?.[1]),
-      index: Number(/\.(\d+)/.exec(String(r.head))?.[1]),
-    }));
+    const componentRows = rowsOf(components);
+    const headRows = rowsOf(heads).map((r) => {
+      const [layer, index] = r.name.slice('head '.length).split('.').map(Number);
+      return { ...r, layer, index };
+    });
     const lensRows = lens.map((v, l) => ({
       layer: l,
       after: l === 0 ? 'embedding' : `layer ${l - 1}`,
@@ -101,28 +106,29 @@ export const dla: Experiment = {
     }));
     return {
       summary: [
-        `Mean ${fixed(mean(values))} over ${n} prompts. The largest component is ${String(componentRows[0].component)} (${fixed(componentRows[0].mean as number)}), the largest head ${String(headRows[0].head)} (${fixed(headRows[0].mean as number)}) of ${n_layers * n_heads}.`,
+        `Mean ${fixed(mean(values))} over ${n} prompts.`,
+        `The largest component is ${componentRows[0].name} (${fixed(componentRows[0].mean)}), the largest of ${n_layers * n_heads} heads ${headRows[0].name} (${fixed(headRows[0].mean)}).`,
       ],
       tables: [
-        table('components', 'By component', { component: 'component', mean: 'mean', error: '± s.e.' }, componentRows),
+        table('components', 'By component', { name: 'component', mean: 'mean', error: '± s.e.' }, componentRows),
         table(
           'heads',
           'By head (biases left out)',
-          { head: 'head', mean: 'mean', error: '± s.e.', layer: 'layer', index: 'head index' },
+          { name: 'head', mean: 'mean', error: '± s.e.', layer: 'layer', index: 'head index' },
           headRows,
         ),
         table(
           'features',
           'By feature',
-          { feature: 'feature', mean: 'mean', error: '± s.e.' },
-          rowsOf(features, 'feature').slice(0, number(context, 'top')),
+          { name: 'feature', mean: 'mean', error: '± s.e.' },
+          rowsOf(features).slice(0, number(context, 'top')),
         ),
         table('lens', 'Logit lens', { layer: 'layers read', after: 'after', mean: 'mean', error: '± s.e.' }, lensRows),
       ],
       charts: [
-        { type: 'bar', title: 'By component', table: 'components', label: 'component', value: 'mean', error: 'error' },
+        { type: 'bar', title: 'By component', table: 'components', label: 'name', value: 'mean', error: 'error' },
         { type: 'heat', title: 'By head', table: 'heads', row: 'layer', column: 'index', value: 'mean' },
-        { type: 'bar', title: 'By feature', table: 'features', label: 'feature', value: 'mean', error: 'error' },
+        { type: 'bar', title: 'By feature', table: 'features', label: 'name', value: 'mean', error: 'error' },
         { type: 'line', title: 'Logit lens', table: 'lens', x: 'layer', y: ['mean'] },
       ],
       checks: [

@@ -7,7 +7,6 @@ import {
   fixed,
   flag,
   lastLogits,
-  logitDifference,
   losses,
   mean,
   parseLayers,

@@ -128,7 +128,15 @@ export const noise: Experiment = {
     const role = parseRole(text(context, 'role'));
     const random = seeded(Number(context.values.seed));
     const d = engine.model.config.d_model;
-    const rows = [];
+    const rows: {
+      prompt: string;
+      template: string;
+      clean: number;
+      patched: number;
+      zeroed: number;
+      kept: number;
+      other: string;
+    }[] = [];
     for (const [i, c] of cases.entries()) {
       await context.step(`prompt ${c.name}`, i / cases.length);
       const clean = (await context.run(c)).trace;

@@ -291,6 +291,15 @@ export class Gpt2 {
     return { v: out.v as Float32Array, z: out.z as Float32Array };
   }
 
+  /** `hook_k`, `hook_v` and `hook_pattern` of a layer for another input stream [S, d_model], LayerNorm recomputed. */
+  async attentionOf(
+    l: number,
+    resid_pre: Float32Array,
+  ): Promise<Pick<LayerTrace, 'k' | 'v' | 'pattern' | 'ln1_scale'>> {
+    const { k, v, pattern, ln1_scale } = (await this.attend(l, resid_pre, null, 0)) as LayerTrace;
+    return { k, v, pattern, ln1_scale };
+  }
+
   /** `hook_attn_out` [S, d_model] that a `hook_z` [S, d_model] gives. */
   async attentionOutput(l: number, z: Float32Array, clean: Trace): Promise<Float32Array> {
     return (await this.finish(l, { resid_pre: clean.layers[l].resid_pre, z }, clean.layers[l])).layer.attn_out;

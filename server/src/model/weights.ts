@@ -83,6 +83,18 @@ export class ModelWeights {
     );
   }
 
+  /** W_Q and W_K of one head, each [d_model, d_head] row-major, as in the checkpoint. */
+  headQK(l: number, h: number): { W_Q: Float32Array; W_K: Float32Array } {
+    const { d_model: d, d_head } = this.config;
+    const qkv = this.cached.read(`h.${l}.attn.c_attn.weight`);
+    const columns = (from: number): Float32Array => {
+      const out = new Float32Array(d * d_head);
+      for (let r = 0; r < d; r++) out.set(qkv.subarray(r * 3 * d + from, r * 3 * d + from + d_head), r * d_head);
+      return out;
+    };
+    return { W_Q: columns(h * d_head), W_K: columns(d + h * d_head) };
+  }
+
   /** W_O of a layer, [n_heads·d_head, d_model] row-major, as in the checkpoint. */
   W_O(l: number): Float32Array {
     return this.matrix(`W_O.${l}`, () => this.cached.read(`h.${l}.attn.c_proj.weight`));

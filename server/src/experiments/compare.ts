@@ -1,0 +1,104 @@
+import { expand, makeRoot, type TreeNode } from '../attribution';
+import { topPredictions } from '../analyses';
+import { UsageError } from '../errors';
+import { fixed, lastLogits, number, table } from './common';
+import { type Case, type Experiment, type ExperimentContext } from './types';
+
+/** Key of a root's child that means the same in both prompts: positions left out. */
+const keyOf = (n: TreeNode): string => n.key.replace(/@\d+$/, '');
+
+async function childrenOf(
+  context: ExperimentContext,
+  c: Case,
+  tokens: number[],
+): Promise<{ value: number; parts: Map<string, number>; remainder: number }> {
+  const run = await context.run(c);
+  const root = await makeRoot(run, { type: 'logit', tokens, position: c.tokens.length - 1 });
+  const e = await expand(run, root, { view: 'component', by: 'source' });
+  return {
+    value: root.value,
+    parts: new Map((e?.children ?? []).map((n) => [keyOf(n), n.contribution])),
+    remainder: e?.remainder ?? 0,
+  };
+}
+
+async function activationsAtEnd(context: ExperimentContext, c: Case): Promise<Map<string, number>> {
+  const run = await context.run(c);
+  const out = new Map<string, number>();
+  const p = c.tokens.length - 1;
+  for (const site of context.engine.dictionaries.keys()) {
+    const a = await run.acts(site);
+    for (let i = a.offsets[p]; i < a.offsets[p + 1]; i++) out.set(`${site}/${a.features[i]}`, a.activations[i]);
+  }
+  return out;
+}
+
+/** Left, right and difference of two maps, largest difference first. */
+function sideBySide(
+  left: ReadonlyMap<string, number>,
+  right: ReadonlyMap<string, number>,
+  top: number,
+): { name: string; left: number; right: number; difference: number }[] {
+  const names = [...new Set([...left.keys(), ...right.keys()])];
+  return names
+    .map((name) => ({ name, left: left.get(name) ?? 0, right: right.get(name) ?? 0 }))
+    .map((r) => ({ ...r, difference: r.right - r.left }))
+    .sort((a, b) => Math.abs(b.difference) - Math.abs(a.difference))
+    .slice(0, top);
+}
+
+/** The first two prompts beside each other: predictions, features at the last position, and the tree of the first one's answer. */
+export const compare: Experiment = {
+  id: 'compare',
+  title: 'Two prompts side by side',
+  description:
+    'Left, right and difference of two prompts: predictions, features, and the parts of the logit or logit difference.',
+  needs: 'two',
+  parameters: [{ name: 'top', description: 'rows shown', type: 'integer', default: 20, min: 1 }],
+  async run(context) {
+    const { cases, engine } = context;
+    if (cases.length !== 2) throw new UsageError(`comparing needs two prompts, there are ${cases.length}`);
+    const top = number(context, 'top');
+    const [l, r] = cases;
+    const logits = await Promise.all(cases.map(async (c) => lastLogits(engine, (await context.run(c)).trace)));
+    const [best] = topPredictions(logits[0], 1, engine);
+    const tokens = l.answer !== null && l.distractor !== null ? [l.answer, l.distractor] : [l.answer ?? best.id];
+    const probabilities = logits.map(
+      (x) =>
+        new Map(
+          topPredictions(x, engine.model.config.d_vocab, engine).map((p) => [
+            JSON.stringify(p.text ?? p.id),
+            p.probability,
+          ]),
+        ),
+    );
+    const [left, right] = [await childrenOf(context, l, tokens), await childrenOf(context, r, tokens)];
+    const columns = { name: 'name', left: l.name, right: r.name, difference: 'difference' };
+    return {
+      summary: [
+        `The logit${tokens.length > 1 ? ' difference' : ''} of ${l.name}'s answer is ${fixed(left.value)} in ${l.name} and ${fixed(right.value)} in ${r.name}: ${fixed(right.value - left.value)}.`,
+      ],
+      tables: [
+        table('predictions', 'Next-token probabilities', columns, sideBySide(probabilities[0], probabilities[1], top)),
+        table(
+          'features',
+          'Activations at the last position',
+          columns,
+          sideBySide(await activationsAtEnd(context, l), await activationsAtEnd(context, r), top),
+        ),
+        table('tree', 'Parts of the value', columns, sideBySide(left.parts, right.parts, top)),
+      ],
+      charts: [
+        { type: 'bar', title: 'Difference of the parts', table: 'tree', label: 'name', value: 'difference' },
+        { type: 'bar', title: 'Difference of the activations', table: 'features', label: 'name', value: 'difference' },
+      ],
+      checks: [
+        {
+          name: 'Σ parts = value (largest miss)',
+          miss: Math.max(Math.abs(left.remainder), Math.abs(right.remainder)),
+          limit: 1e-3,
+        },
+      ],
+    };
+  },
+};
