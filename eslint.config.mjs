@@ -127,7 +127,7 @@ export default tseslint.config(
   },
   ...Object.entries(server).map(([folder, allowed]) => restricted(folder, allowed)),
   outside('client', ['/server/src/', webviewCode]),
-  outside('server/protocol', ['.*']),
+  outside('server/protocol', ['^(?!\\./)']),
   outside('webviews', ['/server/src/', '/client/', '^node:']),
   outside('webviews/ui', ['/server/', '/client/', '/protocol', '^node:', '\\.\\./(circuit|feature|attention|shared)']),
   { files: ['examples/**', 'bench/**', 'test/**', 'demo/**'], rules: { 'no-console': 'off' } },

@@ -2,6 +2,7 @@
 import { AttentionPanel } from './attention/panel';
 import { parseSaved } from './circuit/model';
 import { CircuitPanel } from './circuit/panel';
+import { ExperimentPanel } from './experiment/panel';
 import { FeaturePanel } from './feature/panel';
 import type { ToPanel } from './protocol';
 import { Host } from './shared/host';
@@ -19,6 +20,7 @@ function start(m: Extract<ToPanel, { type: 'init' }>): void {
   const { args } = m;
   if (args.panel === 'circuit') panel = new CircuitPanel(host, app, args, parseSaved(m.ui), m.defaults);
   else if (args.panel === 'feature') panel = new FeaturePanel(host, app, args);
+  else if (args.panel === 'experiment') panel = new ExperimentPanel(host, app, args, m.ui);
   else panel = new AttentionPanel(host, app, args, m.status);
 }
 

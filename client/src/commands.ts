@@ -10,10 +10,11 @@ import {
   SECTION,
   type ShowFeaturesArguments,
 } from '../../server/protocol';
+import { EXPERIMENT_COMMANDS } from './experiments';
 import { cursorPlace } from './features/cursor';
 import { type HeatFeature, type HeatMap } from './features/heat';
 import { statusDetail } from './features/status';
-import { log, showError } from './log';
+import { log, NothingHere, showError } from './log';
 import { type PanelManager } from './panels/manager';
 import { type Server } from './server';
 import { type FeaturesItem, type FeaturesView, visibleText } from './views/featuresView';
@@ -27,8 +28,6 @@ export interface Services {
 }
 
 type Command = (s: Services, ...args: never[]) => unknown;
-
-class NothingHere extends Error {}
 
 /** The token at the cursor of the active prompt file. Throws NothingHere with what to do. */
 async function tokenAtCursor(s: Services): Promise<LocatedToken & { uri: string }> {
@@ -230,7 +229,7 @@ async function openExample(s: Services): Promise<void> {
   await vscode.window.showTextDocument(document);
 }
 
-/** All commands of the manifest. */
+/** All commands of the manifest but those of experiments, which follow. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.attribute': attribute,
   'attentionCircuits.attributeNext': attributeNext,
@@ -255,6 +254,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.showStatus': showStatus,
   'attentionCircuits.toggleHoverDetails': toggleHoverDetails,
   'attentionCircuits.openExample': openExample,
+  ...EXPERIMENT_COMMANDS,
 };
 
 /** Registers every command; failures become a message with a button for the log, never silence. */

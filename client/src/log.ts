@@ -14,3 +14,6 @@ export async function showError(message: string, ...buttons: { title: string; ru
   const chosen = await vscode.window.showErrorMessage(`Attention Circuits: ${message}`, ...all.map((b) => b.title));
   await all.find((b) => b.title === chosen)?.run();
 }
+
+/** A command has nothing to work on; the message says what to do. Shown as information, not as an error. */
+export class NothingHere extends Error {}

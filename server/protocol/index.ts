@@ -5,6 +5,8 @@
  * and answers repeated requests from it; after a crash or an eviction it computes again, so nothing has to be released or restored.
  */
 
+import type { ExperimentInfo, ExperimentResult, ExperimentValues } from './experiments';
+
 /** A prompt by content. */
 export interface PromptRef {
   text: string;
@@ -195,6 +197,13 @@ export interface AttentionResult {
   strongest: { feature: number; activation: number; contributions: PackedFloats } | null;
 }
 
+/** Where an experiment's prompts come from. */
+export type ExperimentPrompts =
+  | { from: 'document'; uri: string }
+  | { from: 'generated'; count: number; seed: number }
+  | { from: 'prompt'; prompt: PromptRef }
+  | { from: 'none' };
+
 /** Activation of one feature over the tokens of a document. Offsets are document offsets in UTF-16. */
 export interface HeatResult {
   version: number;
@@ -247,6 +256,15 @@ export interface Requests {
     params: WithPrompt<{ layer: number; head: number; destination: number }>;
     result: AttentionResult;
   };
+  /** What experiments there are. */
+  'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
+  /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */
+  'attentionCircuits/experiment': {
+    params: { id: string; values: ExperimentValues; prompts: ExperimentPrompts };
+    result: ExperimentResult;
+  };
+  /** Generated sentences as the text of a prompt file. */
+  'attentionCircuits/ioi': { params: { count: number; seed: number; conjunction: string }; result: { text: string } };
   'attentionCircuits/heat': { params: { uri: string; site: string; feature: number }; result: HeatResult };
 }
 

@@ -53,7 +53,10 @@ const mentioned = new Set([...client.matchAll(/['`](attentionCircuits\.[\w.]+)['
 
 test('every declared command is registered, and every registered one declared', () => {
   const table = /export const COMMANDS[^]*?\n};/.exec(client)?.[0] ?? '';
-  const registered = [...table.matchAll(/^ {2}'(attentionCircuits\.\w+)'/gm)].map((m) => m[1]).sort();
+  const listed = [...table.matchAll(/^ {2}'(attentionCircuits\.\w+)'/gm)].map((m) => m[1]);
+  const experiments = /const EXPERIMENTS = \{([^}]*)\}/.exec(client)?.[1] ?? '';
+  const names = [...experiments.matchAll(/^ {2}(\w+):/gm)].map((m) => `attentionCircuits.experiment.${m[1]}`);
+  const registered = [...listed, 'attentionCircuits.generateIoi', ...names].sort();
   expect(registered).toEqual(declared);
 });
 

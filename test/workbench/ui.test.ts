@@ -168,6 +168,24 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
     await shot(w.page, 'feature-and-heat-map');
   });
 
+  test('an experiment from the palette, guided to its result', async () => {
+    await clickWord(w.page, 'John gave');
+    await runCommand(w.page, 'Attention Circuits: Experiment: Attribute Logits Directly');
+    const rows = w.page.locator('.quick-input-list .monaco-list-row');
+    await rows.filter({ hasText: 'The prompts of this file' }).click();
+    await rows.filter({ hasText: 'with these settings' }).click();
+    await w.page.locator('.tab', { hasText: 'Experiment: dla' }).waitFor();
+    const panel = w.page
+      .locator('iframe.webview.ready')
+      .last()
+      .contentFrame()
+      .locator('iframe#active-frame')
+      .contentFrame();
+    await panel.locator('table.numbers').first().waitFor({ timeout: 30_000 });
+    expect(await panel.locator('main').innerText()).toContain('the prompts of ioi.prompts');
+    await shot(w.page, 'experiment');
+  });
+
   test('an untrusted folder cannot name the model: the demo model answers', async () => {
     const settings = JSON.stringify({
       'attentionCircuits.model': '/nowhere/evil',

@@ -44,6 +44,7 @@ export interface DetailsEvents {
   select(id: string): void;
   openFeature(): void;
   openAttention(head: number): void;
+  whyAttended(): void;
   heat(): void;
   gridPattern(pattern: boolean): void;
   token(position: number): void;
@@ -221,12 +222,46 @@ function pinsSection(i: DetailsInput, events: DetailsEvents): HTMLElement | null
   );
 }
 
-/** The pane beside the outline. */
-export function details(i: DetailsInput, events: DetailsEvents): HTMLElement {
+/** What can be done with the node, each with its key. */
+function actions(i: DetailsInput, events: DetailsEvents): HTMLElement {
   const { node } = i;
   const isFeature = rootOf(node) !== null;
   const canAttend = node.kind === 'attention-feature' || node.kind === 'attn' || node.kind === 'head-source';
   const pinned = i.pins.includes(node.id);
+  return h(
+    'div',
+    { class: 'actions' },
+    !i.isRoot &&
+      button(
+        'Validate edge',
+        'Run the model without this node and compare with the prediction — V',
+        () => events.validate(),
+        'primary',
+      ),
+    isFeature &&
+      button('Ablate', 'Set this feature to zero at this token and run the model — A', () => events.ablate([node.id])),
+    isFeature &&
+      !i.isRoot &&
+      button('Re-root here', 'Make this feature the root of the tree — R', () => events.reroot()),
+    button(pinned ? 'Unpin' : 'Pin', 'Keep this node at hand — P, or Ctrl/Cmd-click', () => events.pin()),
+    button('Rename', 'Give this node a name of your own — F2', () => events.beginRename()),
+    isFeature && button('Feature', 'Open the feature: heads, logits, where it fires', () => events.openFeature()),
+    isFeature && button('Color tokens', 'Color the tokens of the open files by this feature', () => events.heat()),
+    i.grid &&
+      node.opens &&
+      button('Why attended?', 'Split the score of the head that carries most into query and key features', () =>
+        events.whyAttended(),
+      ),
+    canAttend &&
+      button('Attention', 'Open the attention view of this layer at this token', () =>
+        events.openAttention(node.head ?? 0),
+      ),
+  );
+}
+
+/** The pane beside the outline. */
+export function details(i: DetailsInput, events: DetailsEvents): HTMLElement {
+  const { node } = i;
   const name = i.renaming
     ? textField(
         'Name',
@@ -247,32 +282,7 @@ export function details(i: DetailsInput, events: DetailsEvents): HTMLElement {
         ' ',
         button('Show log', 'Open the log', () => events.showLog()),
       ),
-    h(
-      'div',
-      { class: 'actions' },
-      !i.isRoot &&
-        button(
-          'Validate edge',
-          'Run the model without this node and compare with the prediction — V',
-          () => events.validate(),
-          'primary',
-        ),
-      isFeature &&
-        button('Ablate', 'Set this feature to zero at this token and run the model — A', () =>
-          events.ablate([node.id]),
-        ),
-      isFeature &&
-        !i.isRoot &&
-        button('Re-root here', 'Make this feature the root of the tree — R', () => events.reroot()),
-      button(pinned ? 'Unpin' : 'Pin', 'Keep this node at hand — P, or Ctrl/Cmd-click', () => events.pin()),
-      button('Rename', 'Give this node a name of your own — F2', () => events.beginRename()),
-      isFeature && button('Feature', 'Open the feature: heads, logits, where it fires', () => events.openFeature()),
-      isFeature && button('Color tokens', 'Color the tokens of the open files by this feature', () => events.heat()),
-      canAttend &&
-        button('Attention', 'Open the attention view of this layer at this token', () =>
-          events.openAttention(node.head ?? 0),
-        ),
-    ),
+    actions(i, events),
     facts(i),
     i.validation === 'running' && h('p', { role: 'status' }, 'Running the model …'),
     i.validation !== null && i.validation !== 'running' && validationTable(i.validation),

@@ -3,7 +3,7 @@ import type { WireNode, WireStatus } from '../../server/protocol';
 import type { PanelDefaults, ToPanel } from '../protocol';
 import { type Host } from '../shared/host';
 import { tokenStrip } from '../shared/tokenStrip';
-import { busy, button, fill, h, quoted, signed } from '../ui';
+import { busy, button, fill, h, quoted, signed, unpack } from '../ui';
 import { details, type DetailsEvents } from './details';
 import { drawDiagram, pngOf, standaloneSvg } from './diagram';
 import { treeKey } from './keys';
@@ -250,6 +250,26 @@ export class CircuitPanel {
     );
   }
 
+  /** Asks why the head that carries most of the selected node attends to its strongest source, against the runner-up. */
+  private whyAttended(): void {
+    const { grid, args } = this.store;
+    if (!grid) return;
+    const rows = unpack(grid.contributions);
+    const sizes = rows.map((r) => r.reduce((t, x) => t + Math.abs(x), 0));
+    const head = sizes.indexOf(Math.max(...sizes));
+    const order = Array.from(rows[head], (_, s) => s).sort((a, b) => Math.abs(rows[head][b]) - Math.abs(rows[head][a]));
+    const [to, minus = to] = order;
+    const values = {
+      head: `${grid.layer}.${head}`,
+      from: String(grid.destination),
+      to: String(to),
+      minus: String(minus),
+      top: 20,
+    };
+    const prompts = { from: 'prompt' as const, prompt: args.prompt };
+    this.host.send({ type: 'open', args: { panel: 'experiment', id: 'qk', values, prompts }, beside: false });
+  }
+
   private detailsEvents(node: WireNode): DetailsEvents {
     const { store, host } = this;
     const { site, feature } = node;
@@ -282,6 +302,7 @@ export class CircuitPanel {
         const args = { panel: 'attention' as const, uri, prompt, layer, head, destination };
         host.send({ type: 'open', args, beside: false });
       },
+      whyAttended: () => this.whyAttended(),
       heat: () => {
         if (isFeature) host.send({ type: 'heat', site, feature });
       },

@@ -1,10 +1,12 @@
 /** What a panel and the extension say to each other. Types only. */
-import type { PromptRef, RequestMethod, RootRef, WireStatus } from '../../server/protocol';
+import type { ExperimentPrompts, PromptRef, RequestMethod, RootRef, WireStatus } from '../../server/protocol';
+import type { ExperimentValues } from '../../server/protocol/experiments';
 
 /** What a panel shows; enough to show it again after a reload. */
 export type PanelArguments =
   | { panel: 'circuit'; uri: string | null; prompt: PromptRef; root: RootRef; offer?: number }
   | { panel: 'feature'; site: string; feature: number }
+  | { panel: 'experiment'; id: string; values: ExperimentValues; prompts: ExperimentPrompts }
   | { panel: 'attention'; uri: string | null; prompt: PromptRef; layer: number; head: number; destination: number };
 
 /** Defaults from the settings. */
@@ -45,5 +47,5 @@ export type FromPanel =
   | { type: 'heat'; site: string; feature: number }
   | { type: 'copy'; text: string; what: string }
   /** `data` is text, or base64 for PNG. */
-  | { type: 'save'; name: string; format: 'svg' | 'png' | 'json'; data: string }
+  | { type: 'save'; name: string; format: 'svg' | 'png' | 'json' | 'csv'; data: string }
   | { type: 'showLog' };

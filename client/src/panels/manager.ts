@@ -9,6 +9,7 @@ export const VIEW_TYPES: Readonly<Record<PanelArguments['panel'], string>> = {
   circuit: 'attentionCircuits.circuit',
   feature: 'attentionCircuits.feature',
   attention: 'attentionCircuits.attention',
+  experiment: 'attentionCircuits.experiment',
 };
 
 /** Opens panels, one of a kind unless asked for another, and restores them after a reload. */

@@ -20,6 +20,7 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
   'attentionCircuits/ablate',
   'attentionCircuits/feature',
   'attentionCircuits/attention',
+  'attentionCircuits/experiment',
 ]);
 
 const UPDATE_DELAY_MS = 700;
@@ -34,6 +35,7 @@ export interface PanelServices {
 
 export const titleOf = (a: PanelArguments): string => {
   if (a.panel === 'feature') return `Feature ${a.site}/${a.feature}`;
+  if (a.panel === 'experiment') return `Experiment: ${a.id}`;
   if (a.panel === 'attention') return `Attention ${a.layer}.${a.head}`;
   return 'Circuit';
 };
@@ -84,7 +86,8 @@ export class Panel {
   }
 
   private anchorTo(args: PanelArguments): void {
-    this.anchor = args.panel !== 'feature' && args.uri !== null ? new PromptAnchor(args.uri, args.prompt) : null;
+    const onPrompt = args.panel === 'circuit' || args.panel === 'attention';
+    this.anchor = onPrompt && args.uri !== null ? new PromptAnchor(args.uri, args.prompt) : null;
     this.setStale(this.anchor !== null && !this.anchor.present());
   }
 
@@ -217,7 +220,7 @@ export class Panel {
     const { anchor } = this;
     void this.services.server.request('attentionCircuits/locate', { uri: anchor.uri, offset }).then(
       (found) => {
-        const mine = found && this.args.panel !== 'feature' && found.prompt.text === this.args.prompt.text;
+        const mine = found && 'prompt' in this.args && found.prompt.text === this.args.prompt.text;
         if (mine && anchor.present() && found.offset === anchor.offset) {
           this.post({ type: 'token', position: found.token.position });
         }

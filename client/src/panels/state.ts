@@ -15,6 +15,17 @@ const uri = z.string().nullable();
 const panelArguments: z.ZodType<PanelArguments> = z.discriminatedUnion('panel', [
   z.object({ panel: z.literal('circuit'), uri, prompt, root, offer: count.optional() }),
   z.object({ panel: z.literal('feature'), site: z.string(), feature: count }),
+  z.object({
+    panel: z.literal('experiment'),
+    id: z.string(),
+    values: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+    prompts: z.discriminatedUnion('from', [
+      z.object({ from: z.literal('document'), uri: z.string() }),
+      z.object({ from: z.literal('generated'), count, seed: count }),
+      z.object({ from: z.literal('prompt'), prompt }),
+      z.object({ from: z.literal('none') }),
+    ]),
+  }),
   z.object({ panel: z.literal('attention'), uri, prompt, layer: count, head: count, destination: count }),
 ]);
 

@@ -20,7 +20,7 @@ import { throwIfCancelled, UsageError } from '../errors';
 
 export { caseOfTokens, casesOf } from './cases';
 export { ioiFile, type IoiSentence, ioiSentences } from './ioi';
-export type { Case, Experiment, ExperimentResult, ExperimentValues } from './types';
+export type { Case, Experiment, ExperimentInfo, ExperimentResult, ExperimentValues } from './types';
 export { correlation } from './heads';
 export { separation } from './positional';
 export { varianceExplained } from './qk';

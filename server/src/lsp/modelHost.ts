@@ -239,27 +239,36 @@ export class ModelHost {
     }
   }
 
-  /**
-   * A job of many steps with progress that can be cancelled, from the editor's progress or by the request's own signal. Short ones show
-   * none. Calls `step` for each item in turn.
-   */
+  /** A job with progress that can be cancelled there or by the request's own signal. */
+  async withProgress<T>(
+    title: string,
+    signal: AbortSignal,
+    job: (both: AbortSignal, report: (message: string, fraction: number) => void) => Promise<T>,
+  ): Promise<T> {
+    const progress = await this.o.progress(title);
+    try {
+      return await job(AbortSignal.any([signal, progress.signal]), (m, f) => progress.report(m, f));
+    } finally {
+      progress.done();
+    }
+  }
+
+  /** A step for each item in turn; many items show progress. */
   async eachWithProgress<T>(
     title: string,
     items: readonly T[],
     signal: AbortSignal,
     step: (item: T, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const progress = items.length > SHORT_JOB ? await this.o.progress(title) : null;
-    const both = progress ? AbortSignal.any([signal, progress.signal]) : signal;
-    try {
+    const all = async (both: AbortSignal, report: (message: string, fraction: number) => void): Promise<void> => {
       for (const [i, item] of items.entries()) {
         throwIfCancelled(both);
-        progress?.report(`${i} of ${items.length}`, i / items.length);
+        report(`${i} of ${items.length}`, i / items.length);
         await step(item, both);
       }
-    } finally {
-      progress?.done();
-    }
+    };
+    if (items.length > SHORT_JOB) return this.withProgress(title, signal, all);
+    return all(signal, () => undefined);
   }
 
   /** A heavy job over an analysed prompt. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   type AttentionResult,
+  type ExperimentPrompts,
   type FeatureExample,
   type FeatureResult,
   type HeatResult,
@@ -14,6 +15,19 @@ import { ablate, activationsOf, featureDetails, predict, type Prediction, valida
 import { headBySource, makeRoot } from '../attribution';
 import { type Engine } from '../engine';
 import { EngineError, UsageError } from '../errors';
+import {
+  type Case,
+  casesOf,
+  type Experiment,
+  type ExperimentInfo,
+  experimentOf,
+  EXPERIMENTS,
+  type ExperimentResult,
+  ioiFile,
+  ioiSentences,
+  runExperiment,
+} from '../experiments';
+import { type FilePrompt, parsePrompts } from '../prompts';
 import { wireTokens } from './documents';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
@@ -58,11 +72,33 @@ export const schemas = {
   }),
   'attentionCircuits/feature': z.object({ site: z.string(), feature }),
   'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
+  'attentionCircuits/experiments': z.object({}),
+  'attentionCircuits/experiment': z.object({
+    id: z.string(),
+    values: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+    prompts: z.discriminatedUnion('from', [
+      z.object({ from: z.literal('document'), uri: z.string() }),
+      z.object({
+        from: z.literal('generated'),
+        count: z.number().int().min(1).max(10_000),
+        seed: z.number().int().min(0),
+      }),
+      z.object({ from: z.literal('prompt'), prompt }),
+      z.object({ from: z.literal('none') }),
+    ]),
+  }),
+  'attentionCircuits/ioi': z.object({
+    count: z.number().int().min(1).max(10_000),
+    seed: z.number().int().min(0),
+    conjunction: z.string(),
+  }),
   'attentionCircuits/heat': z.object({ uri: z.string(), site: z.string(), feature }),
 } satisfies { [M in RequestMethod]: z.ZodType<Requests[M]['params']> };
 
 /** What the handlers need of the open documents. */
 export interface OpenPrompts {
+  /** Prompts of a document as they are written in it, answers included. Throws UsageError when it is not open. */
+  file(uri: string): FilePrompt[];
   /** Prompts of all open prompt files. */
   all(): { uri: string; prompt: PromptRef }[];
   /** Version of a document and the prompts in it with their offsets. Throws UsageError when it is not open. */
@@ -175,6 +211,49 @@ async function heat(
   return { version, max, tokens };
 }
 
+/** An experiment without its code. */
+const infoOf = ({ id, title, description, needs, parameters }: Experiment): ExperimentInfo => ({
+  id,
+  title,
+  description,
+  needs,
+  parameters,
+});
+
+/** Prompts of an experiment. */
+function casesFor(engine: Engine, open: OpenPrompts, from: ExperimentPrompts): Case[] {
+  if (from.from === 'document') return casesOf(engine, open.file(from.uri));
+  if (from.from === 'generated') {
+    return casesOf(engine, parsePrompts(ioiFile(ioiSentences(engine, from.count, from.seed), from.seed)).prompts);
+  }
+  if (from.from === 'none') return [];
+  const plain = { start: 0, line: 0, name: null, answers: [], answerRanges: [] };
+  return casesOf(engine, [{ ...from.prompt, ...plain }]);
+}
+
+/** Runs an experiment as background work that urgent requests overtake, with progress that can be cancelled. */
+async function experiment(
+  host: ModelHost,
+  open: OpenPrompts,
+  q: Requests['attentionCircuits/experiment']['params'],
+  signal: AbortSignal,
+): Promise<ExperimentResult> {
+  const e = experimentOf(q.id);
+  const engine = await host.engine();
+  const cases = casesFor(engine, open, q.prompts);
+  return host.withProgress(e.title, signal, (both, report) =>
+    host.scheduler.run('batch', both, (turn) =>
+      runExperiment(e, engine, cases, q.values, {
+        signal: both,
+        step: async (message, fraction) => {
+          report(message, fraction);
+          await turn.breathe();
+        },
+      }),
+    ),
+  );
+}
+
 /** The handlers of the custom requests. */
 export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
   const analyse = (p: PromptRef, signal: AbortSignal): Promise<Analysis> => host.analyse(p, 'interactive', signal);
@@ -230,6 +309,12 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     },
     'attentionCircuits/attention': async (q, signal) =>
       attention(await analyse(q.prompt, signal), q.layer, q.head, q.destination),
+    'attentionCircuits/experiments': () => Promise.resolve({ experiments: EXPERIMENTS.map(infoOf) }),
+    'attentionCircuits/experiment': (q, signal) => experiment(host, open, q, signal),
+    'attentionCircuits/ioi': async (q) => {
+      const engine = await host.engine();
+      return { text: ioiFile(ioiSentences(engine, q.count, q.seed, q.conjunction), q.seed) };
+    },
     'attentionCircuits/heat': (q, signal) => heat(host, open, q.uri, q.site, q.feature, signal),
   };
 }

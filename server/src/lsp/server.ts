@@ -341,12 +341,17 @@ export class LanguageServer {
   }
 
   private openPrompts(): OpenPrompts {
+    const need = (uri: string): TextDocument => {
+      const d = this.documents.get(uri);
+      if (!d) throw new UsageError(`${uri} is not open`);
+      return d;
+    };
     return {
+      file: (uri) => this.parsed.file(need(uri)).prompts,
       all: () =>
         this.documents.all().flatMap((d) => this.parsed.file(d).prompts.map((p) => ({ uri: d.uri, prompt: refOf(p) }))),
       of: (uri) => {
-        const d = this.documents.get(uri);
-        if (!d) throw new UsageError(`${uri} is not open`);
+        const d = need(uri);
         const prompts = this.parsed.file(d).prompts.map((p) => ({ prompt: refOf(p), offset: p.start }));
         return { version: d.version, prompts };
       },
