@@ -21,6 +21,7 @@ export type Chart =
       lines?: { label: string; value: number }[];
     }
   | { type: 'scatter'; title: string; table: string; x: string; y: string; label: string; identity: boolean }
+  | { type: 'box'; title: string; table: string; group: string; value: string }
   | { type: 'line'; title: string; table: string; x: string; y: string[] }
   | { type: 'histogram'; title: string; table: string; value: string; bins: number }
   | { type: 'heat'; title: string; table: string; row: string; column: string; value: string };

@@ -14,10 +14,13 @@ import {
   ScatterController,
   Tooltip,
 } from 'chart.js';
+import { BoxAndWiskers, BoxPlotController } from '@sgratzl/chartjs-chart-boxplot';
 import type { Chart, ExperimentResult, Table } from '../../server/protocol/experiments';
 import { h, heatTable, signed } from '../ui';
 
 ChartJs.register(
+  BoxAndWiskers,
+  BoxPlotController,
   BarController,
   BarElement,
   CategoryScale,
@@ -187,18 +190,54 @@ function lineChart(spec: Extract<Chart, { type: 'line' }>, t: Table, c: Colors):
   };
 }
 
+function boxPlot(spec: Extract<Chart, { type: 'box' }>, t: Table, c: Colors): ChartConfiguration {
+  const [groups, values] = [column(t, spec.group).map(String), numbers(t, spec.value)];
+  const labels = [...new Set(groups)].sort();
+  const data = labels.map((g) => values.filter((_, i) => groups[i] === g));
+  const look = {
+    backgroundColor: 'transparent',
+    borderColor: c.positive,
+    borderWidth: 1.5,
+    itemRadius: 2,
+    itemBackgroundColor: c.text,
+  };
+  const config = {
+    type: 'boxplot',
+    data: { labels, datasets: [{ data, ...look }] },
+    options: options(titleOf(t, spec.group), titleOf(t, spec.value), c),
+  };
+  return config as unknown as ChartConfiguration;
+}
+
 function heat(spec: Extract<Chart, { type: 'heat' }>, t: Table): HTMLElement {
-  const names = (key: string): string[] => [...new Set(column(t, key).map(String))];
+  const byNumber = (a: string, b: string): number =>
+    Number.isNaN(Number(a)) || Number.isNaN(Number(b)) ? 0 : Number(a) - Number(b);
+  const names = (key: string): string[] => [...new Set(column(t, key).map(String))].sort(byNumber);
   const [rows, columns] = [names(spec.row), names(spec.column)];
   const grid = rows.map(() => new Array<number>(columns.length).fill(0));
   const [r, c, v] = [column(t, spec.row), column(t, spec.column), numbers(t, spec.value)];
   v.forEach((value, i) => (grid[rows.indexOf(String(r[i]))][columns.indexOf(String(c[i]))] = value));
   return heatTable(
-    spec.title,
+    `${spec.title}, as a heat map`,
     rows.map((title, i) => ({ title, values: grid[i] })),
     columns.map((title, position) => ({ title, position })),
     () => undefined,
   );
+}
+
+function configuration(spec: Exclude<Chart, { type: 'heat' }>, t: Table, c: Colors): ChartConfiguration {
+  switch (spec.type) {
+    case 'bar':
+      return barChart(spec, t, c);
+    case 'histogram':
+      return histogram(spec, t, c);
+    case 'scatter':
+      return scatter(spec, t, c);
+    case 'box':
+      return boxPlot(spec, t, c);
+    case 'line':
+      return lineChart(spec, t, c);
+  }
 }
 
 /** A chart of a result. Charts are pictures; what they show is in the table named in their label. */
@@ -209,14 +248,7 @@ export function drawChart(spec: Chart, r: ExperimentResult): HTMLElement {
   const c = colors();
   const canvas = h('canvas', { role: 'img', 'aria-label': `${spec.title}; the table "${t.title}" lists the same` });
   const figure = h('figure', {}, h('figcaption', {}, spec.title), h('div', { class: 'chart' }, canvas));
-  const config =
-    spec.type === 'bar'
-      ? barChart(spec, t, c)
-      : spec.type === 'histogram'
-        ? histogram(spec, t, c)
-        : spec.type === 'scatter'
-          ? scatter(spec, t, c)
-          : lineChart(spec, t, c);
+  const config = configuration(spec, t, c);
   // Chart.js measures its place, so it draws when the figure stands in the page.
   requestAnimationFrame(() => new ChartJs(canvas, config));
   return figure;

@@ -188,6 +188,7 @@ export const ablation: Experiment = {
           estimate: Number.isNaN(x.estimate) ? null : x.estimate,
         })),
     );
+    const strongest = single.filter((x) => x.feature === rows[0].feature);
     return {
       summary: [
         `Clean logit difference ${fixed(mean(clean))} over ${cases.length} prompts; zeroed at ${role}${union ? ' of all prompts' : ''}.`,
@@ -209,6 +210,12 @@ export const ablation: Experiment = {
           rows,
         ),
         table(
+          'strongest',
+          `${rows[0].feature} in each prompt`,
+          { prompt: 'prompt', template: 'template', effect: 'ΔLD' },
+          strongest,
+        ),
+        table(
           'single',
           'Each feature in each prompt',
           { feature: 'feature', prompt: 'prompt', template: 'template', effect: 'ΔLD', estimate: 'estimate' },
@@ -217,6 +224,13 @@ export const ablation: Experiment = {
       ],
       charts: [
         { type: 'bar', title: 'Mean ΔLD by feature', table: 'features', label: 'feature', value: 'mean', error: 'sd' },
+        {
+          type: 'box',
+          title: `ΔLD of ${rows[0].feature} by template`,
+          table: 'strongest',
+          group: 'template',
+          value: 'effect',
+        },
         { type: 'histogram', title: 'ΔLD over features and prompts', table: 'single', value: 'effect', bins: 30 },
         ...(flag(context, 'estimate')
           ? [
