@@ -101,8 +101,12 @@ export class Server implements vscode.Disposable {
     const client = new LanguageClient(SECTION, 'Attention Circuits', this.serverOptions(), options);
     client.onNotification('attentionCircuits/status', (s: WireStatus) => this.setStatus(s));
     client.onDidChangeState(({ newState }) => {
-      if (newState === State.Running) this.startEmitter.fire();
-      else if (newState === State.Stopped) this.setStatus({ ...IDLE, message: 'the server is not running' });
+      if (newState === State.Running) {
+        // A new process has loaded nothing yet; panels whose requests failed with the old one ask again.
+        if (this.status.phase !== 'idle' || this.status.message !== null) this.setStatus(IDLE);
+        this.startEmitter.fire();
+      } else if (newState === State.Stopped)
+        this.setStatus({ ...IDLE, phase: 'failed', message: 'the server is not running' });
     });
     this.client = client;
     await client.start();

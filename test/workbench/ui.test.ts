@@ -1,4 +1,5 @@
 /** What a person sees and does in a real workbench with the packaged extension. Pictures: ATTENTION_CIRCUITS_SHOTS=folder. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -141,6 +142,22 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
     expect(await panelOf(w.page).locator('[aria-selected=true] .label').innerText()).toBe('attn 2.74 ‘ to’ @14');
   });
 
+  test.skipIf(process.platform !== 'linux')(
+    'the server is killed: it is started again, and the open panel goes on',
+    async () => {
+      const server = `${w.server.home}/extensions/.*/dist/server.cjs`;
+      const pids = (): string => spawnSync('pgrep', ['-f', server], { encoding: 'utf8' }).stdout.trim();
+      const before = pids();
+      expect(before).not.toBe('');
+      spawnSync('pkill', ['-9', '-f', server]);
+      await expect.poll(pids, { timeout: 20_000 }).not.toBe('');
+      expect(pids()).not.toBe(before);
+      await items().nth(1).locator('.label').click();
+      await w.page.keyboard.press('a');
+      await panelOf(w.page).locator('#ablation').waitFor({ timeout: 20_000 });
+    },
+  );
+
   test('the features view follows the cursor', async () => {
     await w.page.locator('.activitybar [aria-label="Attention Circuits"]').first().click();
     await clickWord(w.page, 'gave');
@@ -202,7 +219,7 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
         .filter({ hasText: /next token, \d+%/ })
         .first()
         .waitFor({ timeout: 60_000 });
-      expect(await t.page.getByText('Restricted Mode').count()).toBeGreaterThan(0);
+      await t.page.getByText('Restricted Mode').first().waitFor();
     } finally {
       await t.close();
     }

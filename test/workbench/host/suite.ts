@@ -213,6 +213,20 @@ export function suite(): void {
       await until(async () => (await hoverText(document, 3, 6).catch(() => '')).includes('‘ John’'));
     });
 
+    it('a server that keeps dying is not started for ever, and comes back by command', async () => {
+      let last = api.server.pid;
+      for (let i = 0; i < 10 && api.server.status.message !== 'the server is not running'; i++) {
+        const { pid } = api.server;
+        if (pid !== undefined && api.server.running) process.kill(pid, 'SIGKILL');
+        last = pid;
+        const next = (): boolean => api.server.running && api.server.pid !== last;
+        await until(() => next() || api.server.status.message === 'the server is not running');
+      }
+      assert.equal(api.server.running, false);
+      await vscode.commands.executeCommand('attentionCircuits.restartServer');
+      await until(async () => (await hoverText(document, 3, 6)).includes('‘ John’'));
+    });
+
     it('a missing model is said with its folder, and another setting heals it', async () => {
       const configuration = vscode.workspace.getConfiguration('attentionCircuits');
       await configuration.update('model', '/nowhere/gpt2', vscode.ConfigurationTarget.Global);
