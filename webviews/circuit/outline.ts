@@ -1,5 +1,5 @@
 /** The tree as an outline: a WAI-ARIA tree whose rows outside the window are not drawn, so that thousands stay smooth. */
-import { fill, h, share, signed } from '../ui';
+import { h, share, signed } from '../ui';
 import { nameOf, type Row, shortOf } from './model';
 
 export const ROW_HEIGHT = 24;
@@ -42,6 +42,17 @@ function bar(value: number, root: boolean): HTMLElement {
   b.style.width = `${Math.round(50 * barWidth(value))}%`;
   box.append(b);
   return box;
+}
+
+/** Makes these the children of a box, in this order, touching only those that come, go or move. */
+function place(box: HTMLElement, elements: readonly HTMLElement[]): void {
+  const wanted = new Set<Element>(elements);
+  for (const child of [...box.children]) if (!wanted.has(child)) child.remove();
+  let next = box.firstElementChild;
+  for (const e of elements) {
+    if (e === next) next = next.nextElementSibling;
+    else box.insertBefore(e, next);
+  }
 }
 
 export class Outline {
@@ -131,9 +142,7 @@ export class Outline {
       this.drawn.set(id, element);
       elements.push(element);
     }
-    const same =
-      !fresh && elements.length === this.body.children.length && elements.every((e, i) => e === this.body.children[i]);
-    if (!same) fill(this.body, ...elements);
+    place(this.body, elements);
     const active = selected === null ? null : this.drawn.get(selected);
     if (active) this.element.setAttribute('aria-activedescendant', active.id);
     else this.element.removeAttribute('aria-activedescendant');
