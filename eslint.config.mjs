@@ -30,6 +30,7 @@ const server = {
     'prompts',
     'runtime',
     'scheduler',
+    'store',
     'text',
   ],
   cli: [

@@ -125,6 +125,26 @@ function featureOf(args?: OpenFeatureArguments | FeaturesItem): HeatFeature | nu
   return { site: args.site, feature: args.feature };
 }
 
+/** Asks for a feature's label and keeps it in the workspace's label file. */
+async function labelFeature(s: Services, args?: OpenFeatureArguments | FeaturesItem): Promise<void> {
+  const feature = featureOf(args) ?? (await pickFeature(s, 'Label feature'));
+  if (!feature) return;
+  const { features, site, now } = {
+    features: s.features,
+    site: feature.site,
+    now: s.features.labelOf(feature.site, feature.feature),
+  };
+  const label = await vscode.window.showInputBox({
+    title: `Label of ${site}/${feature.feature}`,
+    prompt: 'Kept in the workspace, one line a feature; empty to remove it',
+    value: now ?? '',
+  });
+  if (label === undefined) return;
+  const saved = await s.server.request('attentionCircuits/label', { ...feature, label });
+  s.panels.labelled(site, feature.feature, saved.label);
+  features.relabel(site, feature.feature, saved.label);
+}
+
 async function showFeatures(s: Services, args?: ShowFeaturesArguments): Promise<void> {
   if (args) return s.features.show(args.uri, await promptOf(s, args), args.position);
   const at = await tokenAtCursor(s);
@@ -238,6 +258,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.openFeature': openFeature,
   'attentionCircuits.openAttention': openAttention,
   'attentionCircuits.showFeatures': showFeatures,
+  'attentionCircuits.labelFeature': labelFeature,
   'attentionCircuits.pinFeatures': (s) => s.features.setPinned(true),
   'attentionCircuits.unpinFeatures': (s) => s.features.setPinned(false),
   'attentionCircuits.pauseFeatures': (s) => s.features.setPaused(true),

@@ -26,6 +26,7 @@ export const SETTINGS = [
   'panel.view',
   'panel.top',
   'features.perSite',
+  'labels',
   'server.nodePath',
   'server.arguments',
   'trace.server',
@@ -63,5 +64,6 @@ export function serverSettings(): ServerSettings {
       token: setting('codeLens.tokenAtCursor'),
     },
     inlayHints: setting('inlayHints.enabled'),
+    labels: vscode.workspace.workspaceFolders ? resolvePath(setting<string>('labels')) : '',
   };
 }

@@ -49,6 +49,8 @@ export interface WireNode {
   label: string;
   /** The same where room is short. */
   short: string;
+  /** The workspace's label of the feature. */
+  title?: string;
   site?: string;
   layer?: number;
   position?: number;
@@ -119,6 +121,8 @@ export interface WireFeature {
   layer: number;
   feature: number;
   activation: number;
+  /** The workspace's label. */
+  label?: string;
   /** Attention features: the head that carries most, its share of Σ|head sums|, and its strongest source. */
   head?: { head: number; share: number; source: number; sourceText: string };
 }
@@ -170,6 +174,7 @@ export interface AblateResult {
 export interface FeatureResult {
   site: WireSite;
   feature: number;
+  label?: string;
   /** ‖W_dec[f]‖ by head over the sum, attention dictionaries only. */
   headShares: number[] | null;
   positive: { id: number; text: string; effect: number }[];
@@ -256,6 +261,11 @@ export interface Requests {
     params: WithPrompt<{ layer: number; head: number; destination: number }>;
     result: AttentionResult;
   };
+  /** Sets the workspace's label of a feature; an empty one removes it. */
+  'attentionCircuits/label': {
+    params: { site: string; feature: number; label: string };
+    result: { label: string | null };
+  };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */
@@ -295,6 +305,8 @@ export interface ServerSettings {
   hoverFeatures: number;
   codeLens: { prompt: boolean; answers: boolean; features: boolean; token: boolean };
   inlayHints: boolean;
+  /** File of the workspace's labels; empty without a workspace folder. */
+  labels: string;
 }
 
 /** Sent once with the `initialize` request. */
@@ -311,6 +323,7 @@ export const Commands = {
   showFeatures: 'attentionCircuits.showFeatures',
   toggleHoverDetails: 'attentionCircuits.toggleHoverDetails',
   chooseModel: 'attentionCircuits.chooseModel',
+  labelFeature: 'attentionCircuits.labelFeature',
 } as const;
 
 /** Where a command's prompt is: by content, or (from hovers, which must stay small) by an offset of its document. */

@@ -1,6 +1,9 @@
 /** A scripted editor session with the real server process over stdio. Builds are taken from dist/. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Session } from '../support/lspClient';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Session, SETTINGS } from '../support/lspClient';
 
 const URI = 'file:///ioi.prompts';
 const TEXT = 'When John and Mary went to the shops, John gave the bag to';
@@ -238,6 +241,30 @@ describe('trees', () => {
     const floats = new Float32Array(new Uint8Array(Buffer.from(r.pattern.base64, 'base64')).buffer);
     expect(floats.subarray(14 * 15).reduce((a, b) => a + b, 0)).toBeCloseTo(1, 4);
     expect(r.strongest?.feature).toBeTypeOf('number');
+  });
+
+  test('a label is kept in the workspace and shown in hovers, features and trees, as text', async () => {
+    const labels = join(mkdtempSync(join(tmpdir(), 'labels-')), 'labels.jsonl');
+    await s.connection.sendNotification('attentionCircuits/settings', { ...SETTINGS, labels });
+    const feature = { site: 'blocks.2.attn.hook_z', feature: 74 };
+    const saved = await s.request('attentionCircuits/label', { ...feature, label: 'name mover [x](command:evil)' });
+    expect(saved.label).toBe('name mover [x](command:evil)');
+    expect(await s.hover(URI, 1, TEXT.length - 1)).toContain('*name mover \\[x\\]\\(command\\:evil\\)*');
+    const { features } = await s.request('attentionCircuits/features', { prompt, position: 14, limit: 5 });
+    expect(features.find((f) => f.feature === 74)?.label).toBe(saved.label);
+    const id = 'logitdiff:616|564@14';
+    const e = await s.request('attentionCircuits/expand', {
+      ...at,
+      node: id,
+      view: 'component',
+      by: 'source',
+      limit: 5,
+    });
+    expect(e.children[0].title).toBe(saved.label);
+    expect(readFileSync(labels, 'utf8')).toBe(
+      `{"model":"attention-circuits-demo","site":"${feature.site}","feature":74,"label":"${saved.label}"}\n`,
+    );
+    await s.connection.sendNotification('attentionCircuits/settings', SETTINGS);
   });
 
   test('what does not exist is refused in a sentence', async () => {

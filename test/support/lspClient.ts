@@ -21,6 +21,7 @@ export const SETTINGS: ServerSettings = {
   hoverFeatures: 3,
   codeLens: { prompt: true, answers: true, features: true, token: true },
   inlayHints: false,
+  labels: '',
 };
 
 /** The built server as a real process over stdio, with what it has sent. */

@@ -139,10 +139,12 @@ export interface RowInput {
 }
 
 /** Name of a node: the reader's own, or what it is. */
-export const nameOf = (n: WireNode, names: Readonly<Record<string, string>>): string => names[n.id] ?? n.label;
+export const nameOf = (n: WireNode, names: Readonly<Record<string, string>>): string =>
+  names[n.id] ?? (n.title === undefined ? n.label : `${n.title} · ${n.label}`);
 
 /** The same where room is short. */
-export const shortOf = (n: WireNode, names: Readonly<Record<string, string>>): string => names[n.id] ?? n.short;
+export const shortOf = (n: WireNode, names: Readonly<Record<string, string>>): string =>
+  names[n.id] ?? (n.title === undefined ? n.short : `${n.title} · ${n.short}`);
 
 /** The lines of the outline from top to bottom. */
 export function rows(input: RowInput): Row[] {

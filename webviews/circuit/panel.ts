@@ -12,6 +12,15 @@ import { Outline, outlineHeader } from './outline';
 import { type CircuitArguments, CircuitStore, type Part } from './store';
 import { toolbar } from './toolbar';
 
+/** The opened tree and the reader's marks, as JSON. */
+function openedJson(store: CircuitStore): string {
+  const { choices, pins, groups, names, prompt, tree } = store;
+  const { prompt: text, root } = store.args;
+  const opened = { root: tree?.root, expansions: store.opened };
+  const marks = { pins, groups, names };
+  return JSON.stringify({ prompt: text, tokens: prompt?.tokens, root, choices, tree: opened, ...marks }, null, 1);
+}
+
 export class CircuitPanel {
   private readonly store: CircuitStore;
   private readonly banner = h('div', { id: 'banner' });
@@ -77,6 +86,7 @@ export class CircuitPanel {
       this.render('banner');
     } else if (m.type === 'update' && m.args.panel === 'circuit') store.replace(m.args);
     else if (m.type === 'token' && store.choices.followEditor) store.filter(m.position);
+    else if (m.type === 'labelled') store.labelled(m.site, m.feature, m.label);
     else if (m.type === 'status') this.status(m.status);
   }
 
@@ -137,7 +147,7 @@ export class CircuitPanel {
   private async exportAs(format: 'svg' | 'png' | 'json'): Promise<void> {
     const { store } = this;
     const name = store.tree?.root.label ?? 'circuit';
-    if (format === 'json') return this.host.send({ type: 'save', name, format, data: store.json() });
+    if (format === 'json') return this.host.send({ type: 'save', name, format, data: openedJson(store) });
     const drawn = drawDiagram(store.rows, null, store.names, () => undefined);
     const stage = h('div', { class: 'stage', 'aria-hidden': 'true' }, drawn);
     document.body.append(stage);
@@ -303,6 +313,9 @@ export class CircuitPanel {
         host.send({ type: 'open', args, beside: false });
       },
       whyAttended: () => this.whyAttended(),
+      label: () => {
+        if (isFeature) host.send({ type: 'label', site, feature });
+      },
       heat: () => {
         if (isFeature) host.send({ type: 'heat', site, feature });
       },

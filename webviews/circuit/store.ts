@@ -334,6 +334,14 @@ export class CircuitStore {
     else this.update();
   }
 
+  /** A feature has another label: every node of it shows it. */
+  labelled(site: string, feature: number, label: string | null): void {
+    for (const n of this.tree?.nodes.values() ?? []) {
+      if (n.site === site && n.feature === feature) n.title = label ?? undefined;
+    }
+    this.update();
+  }
+
   rename(id: string, name: string): void {
     if (name.trim() === '') delete this.names[id];
     else this.names[id] = name.trim();
@@ -432,17 +440,5 @@ export class CircuitStore {
       const ui: Saved = { choices, expanded: [...this.expanded], selected, pins, groups, names, history, scroll };
       this.host.remember(this.args, ui);
     }, SAVE_DELAY_MS);
-  }
-
-  /** The opened tree and the reader's marks, as JSON. */
-  json(): string {
-    const { choices, pins, groups, names, prompt, tree } = this;
-    const { prompt: text, root } = this.args;
-    const opened = { root: tree?.root, expansions: this.opened };
-    return JSON.stringify(
-      { prompt: text, tokens: prompt?.tokens, root, choices, tree: opened, pins, groups, names },
-      null,
-      1,
-    );
   }
 }

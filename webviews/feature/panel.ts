@@ -64,7 +64,8 @@ export class FeaturePanel {
     if (m.type === 'update' && m.args.panel === 'feature') {
       this.args = m.args;
       void this.load();
-    } else if (m.type === 'status' && this.failed && m.status.phase !== 'failed' && m.status.phase !== 'loading')
+    } else if (m.type === 'labelled' && m.site === this.args.site && m.feature === this.args.feature) void this.load();
+    else if (m.type === 'status' && this.failed && m.status.phase !== 'failed' && m.status.phase !== 'loading')
       void this.load();
   }
 
@@ -128,6 +129,7 @@ export class FeaturePanel {
     fill(
       this.content,
       h('h1', {}, title),
+      r.label !== undefined && h('p', { class: 'label-text' }, h('strong', {}, h('bdi', {}, r.label))),
       h(
         'p',
         { class: 'note' },
@@ -142,6 +144,7 @@ export class FeaturePanel {
           () => this.host.send({ type: 'heat', site, feature }),
           'primary',
         ),
+        button('Label', 'Label this feature in the workspace', () => this.host.send({ type: 'label', site, feature })),
         button('Copy name', 'Copy SITE/INDEX', () =>
           this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
         ),

@@ -33,6 +33,8 @@ export type ToPanel =
   | { type: 'update'; args: PanelArguments }
   /** A token of the prompt was clicked in the editor. */
   | { type: 'token'; position: number }
+  /** A feature has another label in the workspace. */
+  | { type: 'labelled'; site: string; feature: number; label: string | null }
   | { type: 'status'; status: WireStatus };
 
 /** A panel to the extension. */
@@ -44,6 +46,8 @@ export type FromPanel =
   | { type: 'highlight'; ranges: { start: number; end: number }[]; reveal: boolean }
   | { type: 'open'; args: PanelArguments; beside: boolean }
   | { type: 'arguments'; args: PanelArguments }
+  /** Ask for a feature's label. */
+  | { type: 'label'; site: string; feature: number }
   | { type: 'heat'; site: string; feature: number }
   | { type: 'copy'; text: string; what: string }
   /** `data` is text, or base64 for PNG. */

@@ -59,6 +59,11 @@ export class PanelManager implements vscode.Disposable {
     return Promise.resolve();
   }
 
+  /** Tells every panel that a feature has another label. */
+  labelled(site: string, feature: number, label: string | null): void {
+    for (const p of this.panels) p.tell({ type: 'labelled', site, feature, label });
+  }
+
   dispose(): void {
     for (const s of this.serializers) s.dispose();
     for (const p of this.panels) p.webviewPanel.dispose();

@@ -95,6 +95,11 @@ export class Panel {
     if (this.ready) void this.webviewPanel.webview.postMessage(message);
   }
 
+  /** Sends a message that the panel may act on. */
+  tell(message: Extract<ToPanel, { type: 'labelled' }>): void {
+    this.post(message);
+  }
+
   /** Shows something else in the same panel. */
   show(args: PanelArguments): void {
     this.args = args;
@@ -129,6 +134,9 @@ export class Panel {
         if (args) this.services.open(args, m.beside);
         return;
       }
+      case 'label':
+        await vscode.commands.executeCommand('attentionCircuits.labelFeature', { site: m.site, feature: m.feature });
+        return;
       case 'heat':
         return this.services.heat(m.site, m.feature);
       case 'copy':

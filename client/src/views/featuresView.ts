@@ -68,6 +68,18 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
     return this.shown;
   }
 
+  /** The label of a feature that is shown. */
+  labelOf(site: string, feature: number): string | undefined {
+    return this.shown?.features.find((f) => f.site === site && f.feature === feature)?.label;
+  }
+
+  /** Shows another label at once. */
+  relabel(site: string, feature: number, label: string | null): void {
+    for (const f of this.shown?.features ?? [])
+      if (f.site === site && f.feature === feature) f.label = label ?? undefined;
+    this.emitter.fire();
+  }
+
   private async follow(place: Place): Promise<void> {
     if (this.pinned || this.paused || !this.server.running) return;
     if (this.held === JSON.stringify(place)) return;
@@ -138,7 +150,8 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
     const from = head
       ? ` · head ${layer}.${head.head} (${Math.round(100 * head.share)}%) from ${visibleText(head.sourceText)} @${head.source}`
       : '';
-    t.description = `${activation.toFixed(2)}${from}`;
+    const { label } = item.feature;
+    t.description = `${label ? `${label} · ` : ''}${activation.toFixed(2)}${from}`;
     t.id = `${site}/${feature}`;
     t.contextValue = 'feature';
     t.accessibilityInformation = { label: `feature ${feature} of ${site}, activation ${activation.toFixed(2)}${from}` };

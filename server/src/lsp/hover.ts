@@ -1,6 +1,7 @@
 import {
   type AttributeArguments,
   Commands,
+  type OpenFeatureArguments,
   type RootRef,
   type ShowFeaturesArguments,
   type WireFeature,
@@ -13,12 +14,25 @@ import { commandLink, escapeMarkdown, token } from './markdown';
 import { type Analysis } from './modelHost';
 
 /** The strongest features at a token, with what hovers and lists show of them. */
-export async function wireFeatures(a: Analysis, position: number, limit: number): Promise<WireFeature[]> {
+export async function wireFeatures(
+  a: Analysis,
+  position: number,
+  limit: number,
+  labelOf: (site: string, feature: number) => string | undefined = () => undefined,
+): Promise<WireFeature[]> {
   const found = await featuresAt(a.run, a.engine.dictionaries.values(), position, limit);
-  return found.map(({ head, ...f }) =>
-    head ? { ...f, head: { ...head, sourceText: a.run.tokenText(head.source) ?? '' } } : f,
-  );
+  return found.map(({ head, ...f }) => {
+    const label = labelOf(f.site, f.feature);
+    return {
+      ...f,
+      ...(label === undefined ? {} : { label }),
+      ...(head ? { head: { ...head, sourceText: a.run.tokenText(head.source) ?? '' } } : {}),
+    };
+  });
 }
+
+/** Longer labels are cut in hovers. */
+const MAX_LABEL = 120;
 
 export interface HoverInput {
   uri: string;
@@ -39,12 +53,16 @@ function featureLine(input: HoverInput, f: WireFeature): string {
   const root: RootRef = { type: 'feature', site: f.site, feature: f.feature, position: at };
   const attribute: AttributeArguments = { uri: input.uri, offset: input.offset, root };
   const name = commandLink(`${f.layer}\\.${f.feature}`, Commands.openFeature, { site: f.site, feature: f.feature });
-  const parts = [name, escapeMarkdown(f.activation.toFixed(2))];
+  const label = f.label === undefined ? [] : [`*${escapeMarkdown(f.label.slice(0, MAX_LABEL))}*`];
+  const parts = [name, ...label, escapeMarkdown(f.activation.toFixed(2))];
   if (f.head) {
     const { head, share, source, sourceText } = f.head;
     parts.push(`head ${f.layer}\\.${head} (${escapeMarkdown(percent(share))}) from ${token(sourceText)} \\@${source}`);
   }
   parts.push(commandLink('attribute', Commands.attribute, attribute));
+  parts.push(
+    commandLink('label', Commands.labelFeature, { site: f.site, feature: f.feature } satisfies OpenFeatureArguments),
+  );
   return `- ${parts.join(' · ')}`;
 }
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type PromptRef, type ServerSettings, type WireStatus } from '../../protocol';
 import { Engine, type Prompt, type PromptRun } from '../engine';
 import { CancelledError, EngineError, throwIfCancelled } from '../errors';
+import { Labels } from '../store';
 import { Scheduler, type Priority, type Turn } from '../scheduler';
 
 /** Shows how far a long job is; made by whoever owns the connection. */
@@ -59,8 +60,26 @@ export class ModelHost {
   private state: Pick<WireStatus, 'phase' | 'message'> = { phase: 'idle', message: null };
   private opened: Engine | null = null;
   private notices: string[] = [];
+  private labelFile: Labels;
 
-  constructor(private readonly o: ModelHostOptions) {}
+  constructor(private readonly o: ModelHostOptions) {
+    this.labelFile = new Labels(o.settings.labels);
+  }
+
+  /** The workspace's labels. */
+  get labels(): Labels {
+    return this.labelFile;
+  }
+
+  /** A feature's label, if there is one that can be read. */
+  labelOf(engine: Engine, site: string, feature: number): string | undefined {
+    try {
+      return this.labelFile.of(engine.model.config.modelName, site, feature);
+    } catch (e) {
+      this.o.log((e as Error).message);
+      return undefined;
+    }
+  }
 
   get settings(): ServerSettings {
     return this.o.settings;
@@ -161,6 +180,7 @@ export class ModelHost {
     const identity = (s: ServerSettings): string => JSON.stringify([s.model, s.dictionaries, s.contract, s.provider]);
     const changed = identity(settings) !== identity(this.o.settings);
     this.o.settings = settings;
+    if (settings.labels !== this.labelFile.path) this.labelFile = new Labels(settings.labels);
     if (changed) await this.drop();
     else this.trim();
     return changed;

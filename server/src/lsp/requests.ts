@@ -31,7 +31,7 @@ import { type FilePrompt, parsePrompts } from '../prompts';
 import { wireTokens } from './documents';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
-import { expandNode, gridOf, pack, sourcesOf, wireNode } from './trees';
+import { expandNode, gridOf, type LabelOf, pack, sourcesOf, wireNode } from './trees';
 
 const prompt = z.object({ text: z.string(), bos: z.boolean() });
 const position = z.number().int().min(0);
@@ -72,6 +72,7 @@ export const schemas = {
   }),
   'attentionCircuits/feature': z.object({ site: z.string(), feature }),
   'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
+  'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000) }),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({
     id: z.string(),
@@ -257,7 +258,18 @@ async function experiment(
 /** The handlers of the custom requests. */
 export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
   const analyse = (p: PromptRef, signal: AbortSignal): Promise<Analysis> => host.analyse(p, 'interactive', signal);
+  const labelsOf =
+    (engine: Engine): LabelOf =>
+    (site, index) =>
+      host.labelOf(engine, site, index);
   return {
+    'attentionCircuits/label': async (q) => {
+      const engine = await host.engine();
+      engine.dictionary(q.site).checkFeature(q.feature);
+      const model = engine.model.config.modelName;
+      await host.labels.set(model, q.site, q.feature, q.label);
+      return { label: host.labels.of(model, q.site, q.feature) ?? null };
+    },
     'attentionCircuits/status': () => Promise.resolve(host.status),
     'attentionCircuits/load': async () => {
       await host.engine();
@@ -273,14 +285,19 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/features': async (q, signal) => {
       const a = await analyse(q.prompt, signal);
       if (q.position >= a.prompt.tokens.length) throw new UsageError(`position ${q.position} is outside the prompt`);
-      return { features: await wireFeatures(a, q.position, q.limit) };
+      return { features: await wireFeatures(a, q.position, q.limit, labelsOf(a.engine)) };
     },
     'attentionCircuits/root': async (q, signal) => {
       const a = await analyse(q.prompt, signal);
-      return { ...(await promptResult(a, signal)), root: wireNode(a.run, await makeRoot(a.run, q.root)) };
+      return {
+        ...(await promptResult(a, signal)),
+        root: wireNode(a.run, await makeRoot(a.run, q.root), labelsOf(a.engine)),
+      };
     },
-    'attentionCircuits/expand': async (q, signal) =>
-      expandNode((await analyse(q.prompt, signal)).run, q.root, q.node, q),
+    'attentionCircuits/expand': async (q, signal) => {
+      const a = await analyse(q.prompt, signal);
+      return expandNode(a.run, q.root, q.node, q, labelsOf(a.engine));
+    },
     'attentionCircuits/grid': async (q, signal) => gridOf((await analyse(q.prompt, signal)).run, q.root, q.node),
     'attentionCircuits/sources': async (q, signal) => ({
       sources: await sourcesOf((await analyse(q.prompt, signal)).run, q.root, q.node),
@@ -301,6 +318,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       return {
         site: { site: q.site, kind, layer, d_sae: config.d_sae },
         feature: q.feature,
+        label: host.labelOf(engine, q.site, q.feature),
         headShares: details.headShares,
         positive: named(details.positive),
         negative: named(details.negative),

@@ -35,6 +35,7 @@ const settingsSchema = z.object({
   hoverFeatures: z.number().int().min(1).max(50),
   codeLens: z.object({ prompt: z.boolean(), answers: z.boolean(), features: z.boolean(), token: z.boolean() }),
   inlayHints: z.boolean(),
+  labels: z.string(),
 }) satisfies z.ZodType<ServerSettings>;
 
 const optionsSchema = z.object({ settings: settingsSchema, home: z.string() });
@@ -248,7 +249,9 @@ export class LanguageServer {
       const token = tokenAt(wireTokens(a.engine, a.prompt), offset - p.start);
       if (!token) return null;
       const { logits } = await a.run.logitsAt(token.position);
-      const features = await wireFeatures(a, token.position, this.model.settings.hoverFeatures);
+      const features = await wireFeatures(a, token.position, this.model.settings.hoverFeatures, (site, feature) =>
+        this.model.labelOf(a.engine, site, feature),
+      );
       const predictions = topPredictions(logits, 4, a.engine);
       return markdown(
         hoverMarkdown({

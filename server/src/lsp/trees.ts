@@ -45,11 +45,15 @@ export function pack(rows: ArrayLike<number>[]): PackedFloats {
   return { shape: [rows.length, columns], base64: Buffer.from(all.buffer).toString('base64') };
 }
 
-export function wireNode(run: PromptRun, node: TreeNode): WireNode {
+/** Looks up the label of a feature. */
+export type LabelOf = (site: string, feature: number) => string | undefined;
+
+export function wireNode(run: PromptRun, node: TreeNode, labelOf: LabelOf): WireNode {
   const json = nodeJson(run, node);
   const { children: _children, tokenMinus: _minus, cut: _cut, ...plain } = json;
   const names = { glyph: GLYPHS[node.kind], label: nodeLabel(json), short: shortLabel(json) };
-  return { ...plain, ...names, opens: node.open !== undefined };
+  const title = node.site !== undefined && node.feature !== undefined ? labelOf(node.site, node.feature) : undefined;
+  return { ...plain, ...names, ...(title === undefined ? {} : { title }), opens: node.open !== undefined };
 }
 
 /** Opens a node: its `limit` strongest children, and the sum of the others. Throws RemainderError when sums do not hold. */
@@ -58,6 +62,7 @@ export async function expandNode(
   root: RootRef,
   id: string,
   options: { view: View; by: By; limit: number },
+  labelOf: LabelOf,
 ): Promise<WireExpansion> {
   const node = await nodeOf(run, root, id);
   const expansion = await expand(run, node, options);
@@ -77,7 +82,7 @@ export async function expandNode(
     id,
     value: node.value,
     ...(expansion.view ? { view: expansion.view } : {}),
-    children: shown.map((c) => wireNode(run, c)),
+    children: shown.map((c) => wireNode(run, c, labelOf)),
     cut: { count: rest.length, sum: rest.reduce((s, c) => s + c.contribution, 0) },
     remainder: expansion.remainder,
     scale,

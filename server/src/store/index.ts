@@ -6,3 +6,4 @@ export {
   openCached,
   type CachedTensor,
 } from './weightCache';
+export { type LabelEntry, Labels, parseLabels } from './labels';

@@ -1,0 +1,128 @@
+import { mkdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { InputFileError } from '../errors';
+
+const entrySchema = z.looseObject({
+  model: z.string(),
+  site: z.string(),
+  feature: z.number().int().min(0),
+  label: z.string(),
+});
+
+/** One line of a label file. Keys that this version does not know are kept. */
+export type LabelEntry = z.infer<typeof entrySchema>;
+
+const MAX_BYTES = 50e6;
+const LOCK_TRIES = 200;
+const LOCK_WAIT_MS = 10;
+const STALE_LOCK_MS = 10_000;
+
+const keyOf = (e: { model: string; site: string; feature: number }): string => `${e.model} ${e.site} ${e.feature}`;
+
+/** Lines in an order that does not depend on when they were written, so that merges touch few lines. */
+const inOrder = (a: LabelEntry, b: LabelEntry): number =>
+  a.model.localeCompare(b.model) || a.site.localeCompare(b.site, 'en', { numeric: true }) || a.feature - b.feature;
+
+/** Entries of a label file, one JSON object a line. Throws InputFileError with the line that is none, merge marks included. */
+export function parseLabels(path: string, source: string): LabelEntry[] {
+  const entries: LabelEntry[] = [];
+  source.split('\n').forEach((line, i) => {
+    if (line.trim() === '') return;
+    if (/^(<{7}|={7}|>{7})/.test(line))
+      throw new InputFileError(path, `line ${i + 1}: an unresolved merge; choose one side`);
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch {
+      throw new InputFileError(path, `line ${i + 1}: not a JSON object`);
+    }
+    const entry = entrySchema.safeParse(value);
+    if (!entry.success) throw new InputFileError(path, `line ${i + 1}: expected {"model", "site", "feature", "label"}`);
+    entries.push(entry.data);
+  });
+  return entries;
+}
+
+const wait = (ms: number): Promise<void> => new Promise((r) => setTimeout(r, ms));
+
+/** Runs a job while no other process does; a lock left behind by a dead one is taken over. */
+async function locked<T>(path: string, job: () => T): Promise<T> {
+  const lock = `${path}.lock`;
+  mkdirSync(dirname(path), { recursive: true });
+  for (let i = 0; ; i++) {
+    try {
+      mkdirSync(lock);
+      break;
+    } catch (e) {
+      if ((e as NodeJS.ErrnoException).code !== 'EEXIST' || i >= LOCK_TRIES)
+        throw new InputFileError(path, `cannot be locked (${(e as Error).message})`);
+      const age = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+      if (age > STALE_LOCK_MS) rmdirSync(lock);
+      else await wait(LOCK_WAIT_MS);
+    }
+  }
+  try {
+    return job();
+  } finally {
+    rmdirSync(lock);
+  }
+}
+
+/**
+ * The workspace's labels of features: a file of one JSON object a line, sorted, read again when it has changed on disk. Writes are atomic and
+ * never drop what is in the file: one that cannot be read is not written.
+ */
+export class Labels {
+  private stamp = '';
+  private entries = new Map<string, string[]>();
+
+  constructor(readonly path: string) {}
+
+  /** Reads the file if it has changed. Throws InputFileError. */
+  private refresh(): void {
+    const s = this.path === '' ? undefined : statSync(this.path, { throwIfNoEntry: false });
+    const stamp = s ? `${s.mtimeMs} ${s.size} ${s.ino}` : '';
+    if (stamp === this.stamp) return;
+    const entries = new Map<string, string[]>();
+    for (const e of this.read()) entries.set(keyOf(e), [...(entries.get(keyOf(e)) ?? []), e.label]);
+    this.entries = entries;
+    this.stamp = stamp;
+  }
+
+  private read(): LabelEntry[] {
+    const s = statSync(this.path, { throwIfNoEntry: false });
+    if (!s) return [];
+    if (s.size > MAX_BYTES) throw new InputFileError(this.path, `has ${s.size} bytes, more than ${MAX_BYTES}`);
+    return parseLabels(this.path, readFileSync(this.path, 'utf8'));
+  }
+
+  /** A feature's label; several different ones, as a merge leaves them, with bars between. Throws InputFileError. */
+  of(model: string, site: string, feature: number): string | undefined {
+    this.refresh();
+    const all = this.entries.get(keyOf({ model, site, feature }));
+    return all && [...new Set(all)].join(' | ');
+  }
+
+  /** Sets or, with an empty text, removes a label. Throws InputFileError when the file cannot be read or written. */
+  async set(model: string, site: string, feature: number, label: string): Promise<void> {
+    if (this.path === '') throw new InputFileError('labels', 'there is no workspace folder to keep them in');
+    await locked(this.path, () => {
+      const key = keyOf({ model, site, feature });
+      const old = this.read();
+      const known = old.find((e) => keyOf(e) === key);
+      const kept = old.filter((e) => keyOf(e) !== key);
+      const text = label.trim();
+      if (text !== '') kept.push({ ...known, model, site, feature, label: text });
+      const aside = `${this.path}.${process.pid}`;
+      writeFileSync(
+        aside,
+        kept
+          .sort(inOrder)
+          .map((e) => `${JSON.stringify(e)}\n`)
+          .join(''),
+      );
+      renameSync(aside, this.path);
+    });
+  }
+}
