@@ -53,6 +53,7 @@ function vitest(title, only) {
   const args = ['run', ...only, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const ok = step(title, bin('vitest'), args, {
     ATTENTION_CIRCUITS_CACHE: join(temp, 'cache'),
+    ATTENTION_CIRCUITS_SHOTS: process.env.ATTENTION_CIRCUITS_SHOTS ?? resolve('dist', 'screenshots'),
     ...(existsSync(vsix) ? { ATTENTION_CIRCUITS_VSIX: vsix } : {}),
   });
   if (!existsSync(report)) {

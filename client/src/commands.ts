@@ -47,7 +47,7 @@ async function promptOf(s: Services, place: PromptPlace): Promise<PromptRef> {
 }
 
 function openCircuit(s: Services, uri: string, prompt: PromptRef, root: RootRef, offer?: number): void {
-  s.panels.open({ panel: 'circuit', uri, prompt, root, ...(offer === undefined ? {} : { offer }) }, false);
+  s.panels.open({ panel: 'circuit', uri, prompt, root, ...(offer === undefined ? {} : { offer }) });
 }
 
 async function attribute(s: Services, args?: AttributeArguments): Promise<void> {
@@ -114,7 +114,7 @@ async function pickFeature(s: Services, title: string): Promise<HeatFeature | un
 
 async function openFeature(s: Services, args?: OpenFeatureArguments | FeaturesItem): Promise<void> {
   const feature = featureOf(args) ?? (await pickFeature(s, 'Open feature'));
-  if (feature) s.panels.open({ panel: 'feature', ...feature }, false);
+  if (feature) s.panels.open({ panel: 'feature', ...feature });
 }
 
 /** A feature from a command's argument: a hover's link, or an item of the features view. */
@@ -129,20 +129,16 @@ function featureOf(args?: OpenFeatureArguments | FeaturesItem): HeatFeature | nu
 async function labelFeature(s: Services, args?: OpenFeatureArguments | FeaturesItem): Promise<void> {
   const feature = featureOf(args) ?? (await pickFeature(s, 'Label feature'));
   if (!feature) return;
-  const { features, site, now } = {
-    features: s.features,
-    site: feature.site,
-    now: s.features.labelOf(feature.site, feature.feature),
-  };
+  const { label: now } = await s.server.request('attentionCircuits/label', feature);
   const label = await vscode.window.showInputBox({
-    title: `Label of ${site}/${feature.feature}`,
+    title: `Label of ${feature.site}/${feature.feature}`,
     prompt: 'Kept in the workspace, one line a feature; empty to remove it',
     value: now ?? '',
   });
   if (label === undefined) return;
   const saved = await s.server.request('attentionCircuits/label', { ...feature, label });
-  s.panels.labelled(site, feature.feature, saved.label);
-  features.relabel(site, feature.feature, saved.label);
+  s.panels.labelled(feature.site, feature.feature, saved.label);
+  s.features.relabel(feature.site, feature.feature, saved.label);
 }
 
 async function showFeatures(s: Services, args?: ShowFeaturesArguments): Promise<void> {
@@ -173,7 +169,7 @@ async function openAttention(s: Services): Promise<void> {
   if (text === undefined) return;
   const [layer, head] = text.trim().split('.').map(Number);
   const { prompt, uri } = at;
-  s.panels.open({ panel: 'attention', uri, prompt, layer, head, destination: at.token.position }, false);
+  s.panels.open({ panel: 'attention', uri, prompt, layer, head, destination: at.token.position });
 }
 
 async function heatMap(s: Services, args?: OpenFeatureArguments | FeaturesItem): Promise<void> {

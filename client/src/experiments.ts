@@ -124,13 +124,13 @@ async function runExperiment(
   id: string,
   given?: { prompts: ExperimentPrompts; values: ExperimentValues },
 ): Promise<void> {
-  if (given) return s.panels.open({ panel: 'experiment', id, ...given }, false);
+  if (given) return s.panels.open({ panel: 'experiment', id, ...given });
   const { experiments } = await s.server.request('attentionCircuits/experiments', {});
   const e = experiments.find((x) => x.id === id);
   if (!e) throw new NothingHere(`there is no experiment ${id}.`);
   const prompts = await pickPrompts(e);
   const values = prompts && (await pickValues(e));
-  if (values) s.panels.open({ panel: 'experiment', id, values, prompts }, false);
+  if (values) s.panels.open({ panel: 'experiment', id, values, prompts });
 }
 
 /** Makes a new prompt file of generated sentences. */

@@ -34,6 +34,7 @@ export const IDLE: WireStatus = {
   n_layers: 0,
   n_heads: 0,
   n_ctx: 0,
+  pid: null,
   memory: 0,
   prompts: 0,
   message: null,
@@ -56,11 +57,6 @@ export class Server implements vscode.Disposable {
 
   get running(): boolean {
     return this.client?.state === State.Running;
-  }
-
-  /** Process id of the server, for tests that kill it. */
-  get pid(): number | undefined {
-    return (this.client as unknown as { _serverProcess?: { pid?: number } } | null)?._serverProcess?.pid;
   }
 
   private setStatus(status: WireStatus): void {

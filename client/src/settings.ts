@@ -64,6 +64,6 @@ export function serverSettings(): ServerSettings {
       token: setting('codeLens.tokenAtCursor'),
     },
     inlayHints: setting('inlayHints.enabled'),
-    labels: vscode.workspace.workspaceFolders ? resolvePath(setting<string>('labels')) : '',
+    labels: vscode.workspace.workspaceFolders ? resolvePath(trusted<string>('labels')) : '',
   };
 }

@@ -26,8 +26,10 @@ const SHIPPED = [
   'demo/model',
   'demo/saes',
   'demo/README.md',
-  'docs/pictures',
 ];
+/** The pictures that the README shows. */
+const pictures = (): string[] =>
+  [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\((docs\/pictures\/[\w-]+\.png)\)/g)].map((m) => m[1]);
 const BUILT = ['client.cjs', 'server.cjs', 'cli.cjs', 'webviews/main.js', 'webviews/style.css'];
 
 interface Manifest {
@@ -64,7 +66,7 @@ function stageRuntime(stage: string, target: string): Record<string, string> {
 export async function packageExtension(target = `${process.platform}-${process.arch}`): Promise<string> {
   if (!TARGETS.includes(target)) throw new Error(`${target} is not supported; there are: ${TARGETS.join(', ')}`);
   const stage = mkdtempSync(join(tmpdir(), 'attention-circuits-package-'));
-  for (const file of SHIPPED)
+  for (const file of [...SHIPPED, ...pictures()])
     if (existsSync(join(root, file))) cpSync(join(root, file), join(stage, file), { recursive: true });
   for (const file of BUILT) cpSync(join(root, 'dist', file), join(stage, 'dist', file));
   const m = readManifest(join(root, 'package.json'));

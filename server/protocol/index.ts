@@ -145,6 +145,8 @@ export interface WireStatus {
   n_layers: number;
   n_heads: number;
   n_ctx: number;
+  /** Process id of the server; null while none runs. */
+  pid: number | null;
   /** Resident memory of the server process, bytes. */
   memory: number;
   /** Prompts kept. */
@@ -261,9 +263,9 @@ export interface Requests {
     params: WithPrompt<{ layer: number; head: number; destination: number }>;
     result: AttentionResult;
   };
-  /** Sets the workspace's label of a feature; an empty one removes it. */
+  /** The workspace's label of a feature; with `label`, sets it first (an empty one removes it). */
   'attentionCircuits/label': {
-    params: { site: string; feature: number; label: string };
+    params: { site: string; feature: number; label?: string };
     result: { label: string | null };
   };
   /** What experiments there are. */

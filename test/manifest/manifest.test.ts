@@ -10,6 +10,7 @@ const PREFIX = 'attentionCircuits.';
 
 interface Manifest {
   activationEvents: string[];
+  extensionKind: string[];
   engines: { vscode: string };
   devDependencies: Record<string, string>;
   capabilities: { untrustedWorkspaces: { restrictedConfigurations: string[] } };
@@ -101,9 +102,13 @@ test('every setting is read, and every read one declared, with description, scop
 test('settings that name files or programs are restricted in untrusted folders', () => {
   const { restrictedConfigurations } = manifest.capabilities.untrustedWorkspaces;
   expect(restrictedConfigurations.sort()).toEqual(
-    ['dictionaries', 'model', 'server.arguments', 'server.nodePath'].map((s) => PREFIX + s),
+    ['dictionaries', 'labels', 'model', 'server.arguments', 'server.nodePath'].map((s) => PREFIX + s),
   );
   for (const s of restrictedConfigurations) expect(contributes.configuration.properties[s].scope).toMatch(/^machine/);
+});
+
+test('the extension runs where the workspace is, also over SSH and in containers', () => {
+  expect(manifest.extensionKind).toEqual(['workspace']);
 });
 
 test('views and colours are used; colours have all four defaults', () => {

@@ -39,9 +39,10 @@ export class Session {
     readonly connection: ProtocolConnection,
   ) {}
 
-  static async start(settings: Partial<ServerSettings> = {}): Promise<Session> {
+  static async start(settings: Partial<ServerSettings> = {}, env: Record<string, string> = {}): Promise<Session> {
     const child = spawn(process.execPath, [join(ROOT, 'dist', 'server.cjs'), '--stdio'], {
       stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
     });
     const connection = createProtocolConnection(
       new StreamMessageReader(child.stdout),
@@ -62,7 +63,7 @@ export class Session {
       heard(() => s.progress.push(p.value))(),
     );
     connection.onRequest('window/workDoneProgress/create', (p: { token: string }) => {
-      s.progressToken = p.token;
+      heard(() => (s.progressToken = p.token))();
       return null;
     });
     connection.onRequest('workspace/codeLens/refresh', () => {

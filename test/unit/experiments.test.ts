@@ -1,7 +1,10 @@
 /** Identities of the experiments on the demo model and on random models, and what they refuse. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runSpliced } from '../../server/src/analyses';
+import { activationAt } from '../../server/src/dictionaries';
 import { Engine } from '../../server/src/engine';
+import { type Trace } from '../../server/src/model';
 import {
   type Case,
   caseOfTokens,
@@ -117,16 +120,31 @@ describe('on the demo model', () => {
     expect(Math.abs(Number(patched?.ld) - other)).toBeLessThan(0.1 * Math.abs(other) + 0.2);
   });
 
-  test('ablation: pairing changes one position, the union as many as there are; the estimate is the slope', async () => {
-    const r = await run('ablation', { site: '2', role: 'END', 'max-features': 4 });
-    const single = rowsOf(r, 'single').filter((x) => !String(x.feature).startsWith('error'));
-    expect(single.length).toBeGreaterThan(4);
-    for (const x of single)
-      expect(Math.sign(Number(x.estimate)) === Math.sign(Number(x.effect)) || Math.abs(Number(x.effect)) < 1).toBe(
-        true,
-      );
-    const union = await run('ablation', { site: '2', role: 'END', 'max-features': 1, union: true, estimate: false });
-    expect(rowsOf(union, 'single')[0].estimate).toBeNull();
+  test('ablation: the pairing zeroes the own position, the union those of all prompts, as running each case by hand does', async () => {
+    const positions = [...new Set(cases.map((c) => c.roles.END ?? -1))];
+    expect(positions.length).toBeGreaterThan(1);
+    const values = { site: '2', role: 'END', 'max-features': 2, estimate: false };
+    for (const union of [false, true]) {
+      const shown = rowsOf(await run('ablation', { ...values, union }), 'single');
+      const features = [...new Set(shown.map((x) => String(x.feature)))].filter((f) => !f.startsWith('error'));
+      expect(features).toHaveLength(2);
+      for (const c of cases) {
+        const analysed = await engine.run(c.tokens);
+        const difference = async (trace: Trace): Promise<number> => {
+          const { logits } = await engine.model.unembed(trace.resid_post.slice(-engine.model.config.d_model));
+          return logits[c.answer ?? 0] - logits[c.distractor ?? 0];
+        };
+        for (const f of features) {
+          const [site, feature] = [f.slice(0, f.lastIndexOf('/')), Number(f.slice(f.lastIndexOf('/') + 1))];
+          const at = union ? positions.filter((p) => p < c.tokens.length) : [c.roles.END ?? 0];
+          const interventions = at.map((position) => ({ site, feature, position, change: () => 0 }));
+          const zeroed = await runSpliced(engine, analysed, { splice: [], errorTerm: true, interventions });
+          const effect = (await difference(zeroed)) - (await difference(analysed.trace));
+          const row = shown.find((x) => x.feature === f && x.prompt === c.name);
+          expect(Number(row?.effect ?? 0)).toBeCloseTo(effect, 4);
+        }
+      }
+    }
   });
 
   test('QK sums are the pattern’s, for every head of a layer', async () => {
@@ -152,7 +170,21 @@ describe('on the demo model', () => {
       'separation, and',
       'separation, plus',
     ]);
-    for (const x of rowsOf(r, 'features')) expect(Math.abs(Number(x.g0) - 0.5)).toBeLessThanOrEqual(0.5);
+    for (const x of rowsOf(r, 'features')) {
+      const name = String(x.feature);
+      const [site, feature] = [name.slice(0, name.lastIndexOf('/')), Number(name.slice(name.lastIndexOf('/') + 1))];
+      const of = async (template: string): Promise<number[]> => {
+        const out = [];
+        for (const c of cases.filter((k) => k.template === template)) {
+          const analysed = await engine.run(c.tokens);
+          out.push(activationAt(await analysed.acts(site), c.roles.S2 ?? 0, feature));
+        }
+        return out;
+      };
+      const [abba, baba] = [await of('ABBA'), await of('BABA')];
+      expect(x.g0).toBeCloseTo(separation(abba, baba), 9);
+      expect(x.abba).toBeCloseTo(abba.reduce((a, b) => a + b, 0) / abba.length, 6);
+    }
   });
 
   test('settings are stored with the result and make it again', async () => {

@@ -77,6 +77,23 @@ test('ablation: without "moved B" at END the difference is gone; the error term 
   expect(Math.abs(Number(error?.mean))).toBeLessThan(1e-2);
 });
 
+test('attribution patching is the slope: the derivative of the difference through the final LayerNorm, by the quotient rule', async () => {
+  const rows = rowsOf(await run('ablation', { site: '1', role: 'END', estimate: true }), 'features');
+  const { trace } = await engine.run(TOKENS);
+  const { d_model: d } = engine.model.config;
+  // x(s) = x + (s − 1)·u with u what "moved B" writes; LD(s) = w·centre(x(s))/σ(s) with w the answer's embedding minus the distractor's.
+  const centre = (v: number[]): number[] => v.map((z) => z - v.reduce((a, b) => a + b, 0) / d);
+  const write = new Array<number>(d).fill(0);
+  for (let t = 0; t < V; t++) write[t] = STRENGTH * (Number(t === B) - 1 / V);
+  const [x, u] = [centre([...trace.resid_post.slice(-d)]), centre(write)];
+  const w = centre(write.map((_, i) => Number(i === B) - Number(i === OTHER)));
+  const dot = (a: number[], b: number[]): number => a.reduce((s, v, i) => s + v * b[i], 0);
+  const sigma = Math.sqrt(dot(x, x) / d + 1e-5);
+  const slope = dot(w, u) / sigma - (dot(w, x) * dot(x, u)) / d / sigma ** 3;
+  expect(rows[0].estimate).toBeCloseTo(-slope, 1);
+  expect(Math.abs(slope)).toBeLessThan(LD / 2);
+});
+
 test('path patching: "moved A" at B matters to the key of 1.0, not to its query, and to its value only through LayerNorm', async () => {
   const effect = async (input: string): Promise<number> =>
     Number(

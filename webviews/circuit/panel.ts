@@ -277,7 +277,7 @@ export class CircuitPanel {
       top: 20,
     };
     const prompts = { from: 'prompt' as const, prompt: args.prompt };
-    this.host.send({ type: 'open', args: { panel: 'experiment', id: 'qk', values, prompts }, beside: false });
+    this.host.send({ type: 'open', args: { panel: 'experiment', id: 'qk', values, prompts } });
   }
 
   private detailsEvents(node: WireNode): DetailsEvents {
@@ -303,14 +303,14 @@ export class CircuitPanel {
       },
       select: (id) => this.select(id),
       openFeature: () => {
-        if (isFeature) host.send({ type: 'open', args: { panel: 'feature', site, feature }, beside: false });
+        if (isFeature) host.send({ type: 'open', args: { panel: 'feature', site, feature } });
       },
       openAttention: (head) => {
         const { uri, prompt } = store.args;
         const destination = store.grid?.destination ?? node.position ?? 0;
         const layer = store.grid?.layer ?? node.layer ?? 0;
         const args = { panel: 'attention' as const, uri, prompt, layer, head, destination };
-        host.send({ type: 'open', args, beside: false });
+        host.send({ type: 'open', args });
       },
       whyAttended: () => this.whyAttended(),
       label: () => {

@@ -109,7 +109,7 @@ export class FeaturePanel {
     const { site, feature } = this.args;
     const open = (position: number): void => {
       const root = { type: 'feature' as const, site, feature, position };
-      this.host.send({ type: 'open', args: { panel: 'circuit', uri: e.uri, prompt: e.prompt, root }, beside: false });
+      this.host.send({ type: 'open', args: { panel: 'circuit', uri: e.uri, prompt: e.prompt, root } });
     };
     const where = e.uri.slice(e.uri.lastIndexOf('/') + 1);
     return h(

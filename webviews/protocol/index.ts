@@ -44,8 +44,9 @@ export type FromPanel =
   | { type: 'cancel'; id: number }
   /** Highlight tokens of the panel's prompt in the editor; none to clear. */
   | { type: 'highlight'; ranges: { start: number; end: number }[]; reveal: boolean }
-  | { type: 'open'; args: PanelArguments; beside: boolean }
-  | { type: 'arguments'; args: PanelArguments }
+  | { type: 'open'; args: PanelArguments }
+  /** What the page is to be given when it is made anew: the editor throws hidden pages away. */
+  | { type: 'remember'; args: PanelArguments; ui: unknown }
   /** Ask for a feature's label. */
   | { type: 'label'; site: string; feature: number }
   | { type: 'heat'; site: string; feature: number }

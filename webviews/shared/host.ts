@@ -66,10 +66,10 @@ export class Host {
     });
   }
 
-  /** Remembers what is shown, for the next reload of the window. */
+  /** Remembers what is shown, for the next page of this panel and the next reload of the window. */
   remember(args: PanelArguments, ui: unknown): void {
     this.api.setState({ version: 1, args, ui });
-    this.send({ type: 'arguments', args });
+    this.send({ type: 'remember', args, ui });
   }
 }
 

@@ -20,6 +20,8 @@ export class HeatMap implements vscode.Disposable {
   private feature: HeatFeature | null = null;
   private timer: NodeJS.Timeout | undefined;
   private running: vscode.CancellationTokenSource | null = null;
+  /** Ranges coloured last, by document. */
+  private readonly drawn = new Map<string, vscode.Range[]>();
 
   constructor(private readonly server: Server) {
     this.levels = Array.from({ length: STEPS }, (_, i) =>
@@ -59,7 +61,7 @@ export class HeatMap implements vscode.Disposable {
   /** Marks what is shown as outdated now; draws anew when typing pauses. */
   private later(document: vscode.TextDocument): void {
     for (const e of this.editors().filter((x) => x.document === document)) {
-      e.setDecorations(this.outdated, [new vscode.Range(0, 0, document.lineCount, 0)]);
+      e.setDecorations(this.outdated, this.drawn.get(document.uri.toString()) ?? []);
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => void this.draw(), DELAY_MS);
@@ -91,6 +93,10 @@ export class HeatMap implements vscode.Disposable {
       const range = new vscode.Range(document.positionAt(t.start), document.positionAt(t.end));
       byLevel[level].push({ range, hoverMessage: `${feature.site}/${feature.feature}: ${t.activation.toFixed(3)}` });
     }
+    this.drawn.set(
+      params.uri,
+      byLevel.flat().map((d) => d.range),
+    );
     this.levels.forEach((l, i) => editor.setDecorations(l, byLevel[i]));
     editor.setDecorations(this.outdated, []);
   }

@@ -24,7 +24,11 @@ export function statusDetail(s: WireStatus): string {
   if (s.model)
     lines.push(`Model ${s.model} (${s.n_layers} layers, ${s.n_heads} heads, context ${s.n_ctx})`, `From ${s.path}`);
   if (s.provider)
-    lines.push(`Provider ${s.provider}`, `Server memory ${megabytes(s.memory)}`, `Analysed prompts kept: ${s.prompts}`);
+    lines.push(
+      `Provider ${s.provider}`,
+      `Server process ${s.pid}, ${megabytes(s.memory)}`,
+      `Analysed prompts kept: ${s.prompts}`,
+    );
   if (s.sites.length > 0) lines.push(`${s.sites.length} dictionaries: ${s.sites.map((x) => x.site).join(', ')}`);
   if (s.message) lines.push(s.message);
   return lines.join('\n') || 'Starts with the first prompt file.';

@@ -12,7 +12,7 @@ export const VIEW_TYPES: Readonly<Record<PanelArguments['panel'], string>> = {
   experiment: 'attentionCircuits.experiment',
 };
 
-/** Opens panels, one of a kind unless asked for another, and restores them after a reload. */
+/** Opens panels, one of a kind, and restores them after a reload. */
 export class PanelManager implements vscode.Disposable {
   private readonly panels = new Set<Panel>();
   private readonly services: PanelServices;
@@ -23,7 +23,7 @@ export class PanelManager implements vscode.Disposable {
       extensionUri: context.extensionUri,
       server,
       heat,
-      open: (args, beside) => this.open(args, beside),
+      open: (args) => this.open(args),
     };
     this.serializers = Object.values(VIEW_TYPES).map((type) =>
       vscode.window.registerWebviewPanelSerializer(type, {
@@ -32,9 +32,9 @@ export class PanelManager implements vscode.Disposable {
     );
   }
 
-  /** Shows something: in the last panel of its kind, or in a new one. */
-  open(args: PanelArguments, another: boolean): void {
-    const have = another ? undefined : [...this.panels].findLast((p) => p.arguments.panel === args.panel);
+  /** Shows something: in the last panel of its kind, or in a new one beside the editor. */
+  open(args: PanelArguments): void {
+    const have = [...this.panels].findLast((p) => p.arguments.panel === args.panel);
     if (have) {
       have.show(args);
       have.webviewPanel.reveal(undefined, true);
@@ -52,7 +52,7 @@ export class PanelManager implements vscode.Disposable {
     webviewPanel.onDidDispose(() => this.panels.delete(panel));
   }
 
-  private async restore(webviewPanel: vscode.WebviewPanel, value: unknown): Promise<void> {
+  private restore(webviewPanel: vscode.WebviewPanel, value: unknown): Promise<void> {
     const state = parsePanelState(value);
     if (state) this.adopt(webviewPanel, state.args, state.ui);
     else webviewPanel.dispose();

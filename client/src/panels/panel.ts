@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import { type RequestMethod } from '../../../server/protocol';
-import { type FromPanel, type PanelArguments, type PanelState, type ToPanel } from '../../../webviews/protocol';
+import { type FromPanel, type PanelArguments, type ToPanel } from '../../../webviews/protocol';
 import { log } from '../log';
 import { type Server } from '../server';
 import { setting } from '../settings';
@@ -29,7 +29,7 @@ const UPDATE_DELAY_MS = 700;
 export interface PanelServices {
   extensionUri: vscode.Uri;
   server: Server;
-  open(args: PanelArguments, beside: boolean): void;
+  open(args: PanelArguments): void;
   heat(site: string, feature: number): Promise<void>;
 }
 
@@ -53,7 +53,7 @@ export class Panel {
   constructor(
     readonly webviewPanel: vscode.WebviewPanel,
     private args: PanelArguments,
-    private readonly ui: unknown,
+    private ui: unknown,
     private readonly services: PanelServices,
   ) {
     const { webview } = webviewPanel;
@@ -103,6 +103,7 @@ export class Panel {
   /** Shows something else in the same panel. */
   show(args: PanelArguments): void {
     this.args = args;
+    this.ui = null;
     this.webviewPanel.title = titleOf(args);
     this.anchorTo(args);
     this.post({ type: 'update', args });
@@ -124,14 +125,16 @@ export class Panel {
         return this.running.get(m.id)?.cancel();
       case 'highlight':
         return this.highlightTokens(m.ranges, m.reveal);
-      case 'arguments': {
+      case 'remember': {
         const args = parseArguments(m.args);
-        if (args) this.args = args;
+        if (!args) return;
+        this.args = args;
+        this.ui = m.ui;
         return;
       }
       case 'open': {
         const args = parseArguments(m.args);
-        if (args) this.services.open(args, m.beside);
+        if (args) this.services.open(args);
         return;
       }
       case 'label':
@@ -255,5 +258,3 @@ export class Panel {
     for (const d of this.disposables) d.dispose();
   }
 }
-
-export type { PanelState };

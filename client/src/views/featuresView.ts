@@ -59,18 +59,16 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
       this.view,
       this.emitter,
       cursor.onDidRest((place) => void this.follow(place)),
-      this.view.onDidChangeVisibility(({ visible }) => visible && !this.shown && this.emitter.fire()),
+      this.view.onDidChangeVisibility(({ visible }) => {
+        const place = cursorPlace();
+        if (visible && place) void this.follow(place);
+      }),
     );
   }
 
   /** What is shown now; for commands on its items. */
   get current(): Shown | null {
     return this.shown;
-  }
-
-  /** The label of a feature that is shown. */
-  labelOf(site: string, feature: number): string | undefined {
-    return this.shown?.features.find((f) => f.site === site && f.feature === feature)?.label;
   }
 
   /** Shows another label at once. */
@@ -81,7 +79,7 @@ export class FeaturesView implements vscode.TreeDataProvider<FeaturesItem>, vsco
   }
 
   private async follow(place: Place): Promise<void> {
-    if (this.pinned || this.paused || !this.server.running) return;
+    if (this.pinned || this.paused || !this.view.visible || !this.server.running) return;
     if (this.held === JSON.stringify(place)) return;
     this.held = null;
     this.running?.cancel();

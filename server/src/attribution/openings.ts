@@ -1,7 +1,7 @@
 import { UsageError } from '../errors';
 import { addScaled, mean } from '../maths';
 import { residMid, residPre } from './streams';
-import { type Opening, type PromptState } from './types';
+import { type AttentionOpening, type Opening, type PromptState } from './types';
 
 /** centre(v): v minus its mean, in place. */
 function centred(v: Float64Array): Float64Array {
@@ -61,7 +61,7 @@ export async function openLogit(state: PromptState, tokens: number[], position: 
 }
 
 /** How an opaque attention layer's write opens along a direction on the stream: like a feature whose direction on z is W_O g. */
-export function openAttention(state: PromptState, layer: number, position: number, g: Float64Array): Opening {
+export function openAttention(state: PromptState, layer: number, position: number, g: Float64Array): AttentionOpening {
   const { contract, weights } = state;
   const direction = weights.outputDirection(layer, contract.center_writing_weights ? centred(Float64Array.from(g)) : g);
   const b_O = state.constants(layer).b_O;

@@ -1,7 +1,7 @@
 import { dot } from '../maths';
 import { headBySource, sumGrid } from './dfa';
 import { openAttention } from './openings';
-import { type Opening, type PromptState, type TreeNode } from './types';
+import { type AttentionOpening, type PromptState, type TreeNode } from './types';
 
 /**
  * Direct contribution of each prompt position to a node's value [S], constants left out. For attention: the DFA by source. For a
@@ -16,7 +16,7 @@ export async function sourceAttribution(state: PromptState, node: TreeNode): Pro
     if (node.position !== undefined) out[node.position] = node.value;
     return out;
   }
-  const add = (o: Extract<Opening, { type: 'attention' }>): void => {
+  const add = (o: AttentionOpening): void => {
     sumGrid(headBySource(state, o.layer, o.position, o.direction)).bySource.forEach((v, s) => (out[s] += v));
   };
   if (opening.type === 'attention') {
@@ -27,8 +27,7 @@ export async function sourceAttribution(state: PromptState, node: TreeNode): Pro
   const d = direction.length;
   out[position] += dot(direction, state.embedding(position)) + dot(direction, state.positionEmbedding(position));
   for (let l = 0; l < point.attn; l++) {
-    const attention = openAttention(state, l, position, direction);
-    if (attention.type === 'attention') add(attention);
+    add(openAttention(state, l, position, direction));
     if (l < point.mlp) out[position] += dot(direction, state.trace.layers[l].mlp_out, d, 0, position * d);
   }
   return out;

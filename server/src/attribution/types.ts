@@ -75,26 +75,28 @@ export interface StreamPoint {
 }
 
 /** What a node opens into. */
-export type Opening =
-  | {
-      /** z of a layer at a destination along a direction on z: one child per source (and head), and the constant. */
-      type: 'attention';
-      layer: number;
-      position: number;
-      /** Direction on z, head-major [d_model]. */
-      direction: Float64Array;
-      constant: { name: string; value: number };
-    }
-  | {
-      /** The stream at a position along a direction. */
-      type: 'stream';
-      point: StreamPoint;
-      position: number;
-      direction: Float64Array;
-      /** Whether the residual view applies here. */
-      residualView: boolean;
-      constants: { name: string; value: number }[];
-    };
+export type Opening = AttentionOpening | StreamOpening;
+
+/** z of a layer at a destination along a direction on z: one child per source (and head), and the constant. */
+export interface AttentionOpening {
+  type: 'attention';
+  layer: number;
+  position: number;
+  /** Direction on z, head-major [d_model]. */
+  direction: Float64Array;
+  constant: { name: string; value: number };
+}
+
+/** The stream at a position along a direction. */
+export interface StreamOpening {
+  type: 'stream';
+  point: StreamPoint;
+  position: number;
+  direction: Float64Array;
+  /** Whether the residual view applies here. */
+  residualView: boolean;
+  constants: { name: string; value: number }[];
+}
 
 /** One number in a decomposition, before it is expanded. */
 export interface TreeNode {

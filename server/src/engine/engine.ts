@@ -1,4 +1,4 @@
-import { InputFileError, UnsupportedError, UsageError } from '../errors';
+import { InputFileError, UnsupportedError, UsageError, throwIfCancelled } from '../errors';
 import { type Dictionary, openDictionary } from '../dictionaries';
 import { findDictionaryFolders } from '../formats';
 import {
@@ -73,6 +73,8 @@ export class Engine {
     const runtime = new Runtime(decision.provider, weights.bytes < SMALL_MODEL ? 1 : undefined);
     const bySite = new Map<string, Dictionary>();
     for (const path of options.dictionaries.flatMap(findDictionaryFolders)) {
+      await new Promise((r) => setImmediate(r));
+      throwIfCancelled(options.signal);
       const d = await openDictionary(path, runtime, importing(path));
       shapesFor(d, weights);
       const other = bySite.get(d.site);

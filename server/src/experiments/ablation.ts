@@ -13,6 +13,7 @@ import {
   parseRole,
   parseSite,
   roleOf,
+  roleParameter,
   table,
   text,
 } from './common';
@@ -124,13 +125,7 @@ export const ablation: Experiment = {
   needs: 'answers',
   parameters: [
     { name: 'site', description: 'a site, or a layer for its attention dictionary', type: 'text', default: '2' },
-    {
-      name: 'role',
-      description: 'which position',
-      type: 'choice',
-      default: 'END',
-      choices: ['IO', 'S1', 'S2', 'END', 'and'],
-    },
+    roleParameter('role', 'which position', 'END'),
     { name: 'max-features', description: 'features tried, strongest first', type: 'integer', default: 30, min: 1 },
     { name: 'estimate', description: 'attribution-patching estimate beside the ablation', type: 'flag', default: true },
     {

@@ -1,7 +1,15 @@
 import { UsageError } from '../errors';
 import { type Engine } from '../engine';
 import { type Hooks, type Trace } from '../model';
-import { type Case, type Cell, type ExperimentContext, type Role, ROLES, type Table } from './types';
+import {
+  type Case,
+  type Cell,
+  type ExperimentContext,
+  type ExperimentParameter,
+  type Role,
+  ROLES,
+  type Table,
+} from './types';
 
 export const mean = (x: readonly number[]): number => (x.length === 0 ? NaN : x.reduce((a, b) => a + b, 0) / x.length);
 
@@ -41,6 +49,15 @@ export function parseRole(text: string): Role {
   if (!role) throw new UsageError(`unknown role ${text}; there are ${ROLES.join(', ')}`);
   return role;
 }
+
+/** The setting that names a position by its role. */
+export const roleParameter = (name: string, description: string, preset: Role): ExperimentParameter => ({
+  name,
+  description,
+  type: 'choice',
+  default: preset,
+  choices: ROLES,
+});
 
 /** Layers from `0,2-4`. Throws UsageError. */
 export function parseLayers(text: string, n: number): number[] {

@@ -70,7 +70,7 @@ export const dla: Experiment = {
       const root = await makeRoot(run, await rootOf(context, c));
       const expansion = await expand(run, root, { view: 'component', by: 'source' });
       const opening = await root.open?.();
-      if (!expansion || opening?.type !== 'stream') continue;
+      if (!expansion || opening?.type !== 'stream') throw new Error('a logit opens as a direction on the stream');
       values.push(root.value);
       for (const child of expansion.children) {
         add(components, componentOf(child), i, n, child.contribution);
@@ -80,7 +80,6 @@ export const dla: Experiment = {
       const position = c.tokens.length - 1;
       for (let l = 0; l < n_layers; l++) {
         const attention = openAttention(run, l, position, opening.direction);
-        if (attention.type !== 'attention') continue;
         const { byHead } = sumGrid(headBySource(run, l, position, attention.direction));
         byHead.forEach((v, h) => add(heads, `head ${l}.${h}`, i, n, v));
         const whole = components.get(`attention ${l}`)?.[i] ?? 0;

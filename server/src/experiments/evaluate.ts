@@ -26,6 +26,10 @@ interface Row {
 
 const emptyRow = (): Row => ({ ld: [], kl: [], loss: [] });
 
+/** part/whole, or null where the whole is under a hundredth of the clean value: the quotient of two noises says nothing. */
+const fraction = (part: number, whole: number, clean: number): number | null =>
+  Math.abs(whole) < 0.01 * Math.abs(clean) ? null : part / whole;
+
 /** Sites of some layers, of the kind asked for, that have a dictionary. */
 function sitesOf(context: ExperimentContext, layers: readonly number[]): string[] {
   const kind = text(context, 'kind');
@@ -67,7 +71,8 @@ async function measure(
 
 /**
  * Splices the dictionaries of sets of layers into the model, as in the paper's evaluation of cross-sections, and measures what is kept:
- * recovered = (LD − LD_zero)/(LD_clean − LD_zero) of the means; loss recovered = (CE_zero − CE)/(CE_zero − CE_clean). Reference §12.1, §13.
+ * recovered = (LD − LD_zero)/(LD_clean − LD_zero) of the means; loss recovered = (CE_zero − CE)/(CE_zero − CE_clean); either is null where
+ * zeroing changes the clean value by less than 1%. Reference §12.1, §13.
  */
 export const evaluate: Experiment = {
   id: 'evaluate',
@@ -123,10 +128,10 @@ export const evaluate: Experiment = {
         ld,
         error: standardError(spliced[j].ld),
         zero: ldZero,
-        recovered: (ld - ldZero) / (ldClean - ldZero),
+        recovered: fraction(ld - ldZero, ldClean - ldZero, ldClean),
         ratio: ld / ldClean,
         loss: ce,
-        lossRecovered: (ceZero - ce) / (ceZero - ceClean),
+        lossRecovered: fraction(ceZero - ce, ceZero - ceClean, ceClean),
         kl: mean(spliced[j].kl),
       };
     });
@@ -171,7 +176,9 @@ export const evaluate: Experiment = {
           error: 'error',
           lines: [
             { label: 'clean', value: ldClean },
-            ...(rows.length > 0 ? [{ label: 'zero-ablated (all)', value: rows[rows.length - 1].zero }] : []),
+            ...(rows.length > 0
+              ? [{ label: `zero-ablated (layers ${rows[rows.length - 1].layers})`, value: rows[rows.length - 1].zero }]
+              : []),
           ],
         },
         { type: 'bar', title: 'Reconstruction error', table: 'sites', label: 'site', value: 'error' },

@@ -1,5 +1,4 @@
 /** The paper's experiments and their kin, each with its settings; results are tables and descriptions of charts, so that every reader shows all of them. */
-import { type PromptRun } from '../engine';
 import { ablation } from './ablation';
 import { compare } from './compare';
 import { dla } from './dla';
@@ -17,6 +16,7 @@ import {
   type ExperimentValues,
 } from './types';
 import { throwIfCancelled, UsageError } from '../errors';
+import { RunCache } from './runCache';
 
 export { caseOfTokens, casesOf } from './cases';
 export { ioiFile, type IoiSentence, ioiSentences } from './ioi';
@@ -89,7 +89,7 @@ export async function runExperiment(
   o: RunOptions,
 ): Promise<ExperimentResult> {
   const values = completeValues(e, given);
-  const runs = new Map<Case, Promise<PromptRun>>();
+  const runs = new RunCache(engine, o.signal);
   const context: ExperimentContext = {
     engine,
     cases,
@@ -99,15 +99,7 @@ export async function runExperiment(
       throwIfCancelled(o.signal);
       await o.step?.(message, fraction);
     },
-    run: (c) => {
-      let run = runs.get(c);
-      if (!run) {
-        if (runs.size > 200) runs.clear();
-        run = engine.run(c.tokens, undefined, o.signal);
-        runs.set(c, run);
-      }
-      return run;
-    },
+    run: (c) => runs.get(c),
   };
   const found = await e.run(context);
   const settings = {

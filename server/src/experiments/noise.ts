@@ -10,6 +10,7 @@ import {
   parseRole,
   replaceRows,
   roleOf,
+  roleParameter,
   standardError,
   table,
   text,
@@ -109,13 +110,7 @@ export const noise: Experiment = {
     { name: 'to', description: 'what replaces it', type: 'text', default: 'alongside' },
     { name: 'hook', description: 'which activation', type: 'choice', default: 'attn_out', choices: Object.keys(HOOKS) },
     { name: 'layers', description: 'layers, such as 0,2-3', type: 'text', default: '0' },
-    {
-      name: 'role',
-      description: 'which position',
-      type: 'choice',
-      default: 'S2',
-      choices: ['IO', 'S1', 'S2', 'END', 'and'],
-    },
+    roleParameter('role', 'which position', 'S2'),
     { name: 'seed', description: 'for fresh names', type: 'integer', default: 1, min: 0 },
   ],
   async run(context) {

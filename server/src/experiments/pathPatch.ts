@@ -11,6 +11,7 @@ import {
   parseRole,
   parseSite,
   roleOf,
+  roleParameter,
   standardError,
   table,
   text,
@@ -85,13 +86,7 @@ export const pathPatch: Experiment = {
       type: 'text',
       default: '0.151',
     },
-    {
-      name: 'role',
-      description: 'where it fires',
-      type: 'choice',
-      default: 'S2',
-      choices: ['IO', 'S1', 'S2', 'END', 'and'],
-    },
+    roleParameter('role', 'where it fires', 'S2'),
     { name: 'heads', description: 'heads, such as 2.3,3.1', type: 'text', default: '2.3' },
     {
       name: 'input',

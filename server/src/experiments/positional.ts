@@ -1,5 +1,4 @@
 import { UsageError } from '../errors';
-import { activationAt } from '../dictionaries';
 import { fixed, mean, number, parseRole, table, text } from './common';
 import { casesOf } from './cases';
 import { ioiFile, ioiSentences } from './ioi';
@@ -25,9 +24,9 @@ function groups(context: ExperimentContext): Group[] {
     .split(',')
     .map((c) => c.trim())
     .filter((c) => c !== '');
-  const made = conjunctions.map((conjunction, i): Group => {
+  const made = conjunctions.map((conjunction): Group => {
     const seed = number(context, 'seed');
-    const sentences = ioiSentences(engine, number(context, 'count'), seed + i * 0, conjunction);
+    const sentences = ioiSentences(engine, number(context, 'count'), seed, conjunction);
     return { conjunction, cases: casesOf(engine, parsePrompts(ioiFile(sentences, seed)).prompts) };
   });
   return cases.length > 0 ? [{ conjunction: 'the given prompts', cases }, ...made] : made;
@@ -78,7 +77,7 @@ export const positional: Experiment = {
           acts.set(site, bySite);
           for (let k = a.offsets[p]; k < a.offsets[p + 1]; k++) {
             const f = a.features[k];
-            bySite.set(f, (bySite.get(f) ?? new Map<Case, number>()).set(c, activationAt(a, p, f)));
+            bySite.set(f, (bySite.get(f) ?? new Map<Case, number>()).set(c, a.activations[k]));
           }
         }
       }

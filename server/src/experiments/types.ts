@@ -2,13 +2,14 @@ import type {
   Cell,
   Chart,
   ExperimentInfo,
+  ExperimentParameter,
   ExperimentResult,
   ExperimentValues,
   Table,
 } from '../../protocol/experiments';
 import { type Engine, type PromptRun } from '../engine';
 
-export type { Cell, Chart, ExperimentInfo, ExperimentResult, ExperimentValues, Table };
+export type { Cell, Chart, ExperimentInfo, ExperimentParameter, ExperimentResult, ExperimentValues, Table };
 
 /** A prompt of an experiment: tokens, answers, and the positions that have a role. */
 export interface Case {
@@ -25,7 +26,7 @@ export interface Case {
 }
 
 export type Role = 'IO' | 'S1' | 'S2' | 'END' | 'and';
-export const ROLES: readonly Role[] = ['IO', 'S1', 'S2', 'END', 'and'];
+export const ROLES: Role[] = ['IO', 'S1', 'S2', 'END', 'and'];
 
 /** What an experiment works with. */
 export interface ExperimentContext {
@@ -35,7 +36,7 @@ export interface ExperimentContext {
   signal: AbortSignal;
   /** To be called between steps: shows how far it is, lets others pass, throws CancelledError. */
   step(message: string, fraction: number): Promise<void>;
-  /** The analysed prompt of a case, computed once. */
+  /** The analysed prompt of a case; kept while there is room. */
   run(c: Case): Promise<PromptRun>;
 }
 

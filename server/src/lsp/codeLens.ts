@@ -44,14 +44,16 @@ export function placeLenses(
     const start = document.positionAt(p.start);
     return { start, end: start };
   };
-  for (const p of prompts.slice(0, MAX_LENSED)) {
+  const under = (p: FilePrompt): boolean => cursor !== null && cursor >= p.start && cursor <= p.start + p.text.length;
+  const shownPrompts = prompts.filter((p, i) => i < MAX_LENSED || under(p));
+  for (const p of shownPrompts) {
     const add = (data: Pick<LensData, 'kind' | 'offset'>): void => {
       lenses.push({ range: at(p), data: { uri: document.uri, version: document.version, start: p.start, ...data } });
     };
     if (p.answers.length > 1 && shown.answers) add({ kind: 'answers' });
     if (shown.prompt) add({ kind: 'next' });
     if (shown.features) add({ kind: 'features' });
-    if (cursor !== null && shown.token && cursor >= p.start && cursor <= p.start + p.text.length) {
+    if (cursor !== null && shown.token && under(p)) {
       add({ kind: 'token', offset: cursor - p.start });
     }
   }

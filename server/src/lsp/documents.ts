@@ -1,7 +1,6 @@
 import { type TextDocument } from 'vscode-languageserver-textdocument';
 import { type LocatedToken, type PromptRef, type WireToken } from '../../protocol';
 import { type Engine, type Prompt } from '../engine';
-import { EngineError } from '../errors';
 import { type FilePrompt, parsePrompts, type PromptFile } from '../prompts';
 
 /** Files of more characters are not read as prompts. */
@@ -60,25 +59,15 @@ export function tokenAt(tokens: readonly WireToken[], offset: number): WireToken
   return covering ?? tokens.findLast((t) => t.end === offset) ?? null;
 }
 
-/** A prompt's tokens if the tokenizer takes it; null if it is too long or not spelled exactly. */
-export function tokensOf(engine: Engine, p: PromptRef): WireToken[] | null {
-  try {
-    return wireTokens(engine, engine.prompt(p.text, p.bos));
-  } catch (e) {
-    if (e instanceof EngineError) return null;
-    throw e;
-  }
-}
-
-/** The token of a document at an offset. */
+/** The token of a document at an offset. `tokensOf` gives a prompt's tokens, or null for one that cannot be analysed. */
 export function locate(
   parsed: ParsedDocuments,
   document: TextDocument,
-  engine: Engine,
+  tokensOf: (p: PromptRef) => WireToken[] | null,
   offset: number,
 ): LocatedToken | null {
   const p = parsed.promptAt(document, offset);
-  const tokens = p && tokensOf(engine, refOf(p));
+  const tokens = p && tokensOf(refOf(p));
   const token = p && tokens && tokenAt(tokens, offset - p.start);
   return token ? { prompt: refOf(p), offset: p.start, token, tokens } : null;
 }

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
-import { type PromptRef, type ServerSettings, type WireStatus } from '../../protocol';
+import { type PromptRef, type ServerSettings, type WireStatus, type WireToken } from '../../protocol';
 import { Engine, type Prompt, type PromptRun } from '../engine';
 import { CancelledError, EngineError, throwIfCancelled } from '../errors';
+import { traceBytes } from '../model';
+import { wireTokens } from './documents';
 import { Labels } from '../store';
-import { Scheduler, type Priority, type Turn } from '../scheduler';
+import { Scheduler, type Priority } from '../scheduler';
 
 /** Shows how far a long job is; made by whoever owns the connection. */
 export interface ProgressSink {
@@ -27,13 +29,7 @@ export interface Analysis {
   engine: Engine;
 }
 
-interface Kept {
-  analysis: Analysis;
-  bytes: number;
-}
-
 interface Loaded {
-  settings: ServerSettings;
   engine: Promise<Engine>;
   abort: AbortController;
 }
@@ -43,12 +39,6 @@ const SHORT_JOB = 20;
 
 const keyOf = (p: PromptRef): string => `${p.bos ? 'b' : '-'}${p.text}`;
 
-/** Bytes that a run's trace keeps: the arrays of every layer and the patterns. */
-function runBytes(engine: Engine, S: number): number {
-  const { n_layers, n_heads, d_model } = engine.model.config;
-  return 4 * n_layers * (9 * S * d_model + n_heads * S * S);
-}
-
 /**
  * Owns the model: loads it when first needed, keeps analysed prompts up to a memory limit (least recently used go first), and loads
  * anew when settings change. Everything heavy goes through its scheduler.
@@ -56,7 +46,7 @@ function runBytes(engine: Engine, S: number): number {
 export class ModelHost {
   readonly scheduler = new Scheduler();
   private loaded: Loaded | null = null;
-  private readonly kept = new Map<string, Kept>();
+  private readonly kept = new Map<string, Analysis>();
   private state: Pick<WireStatus, 'phase' | 'message'> = { phase: 'idle', message: null };
   private opened: Engine | null = null;
   private notices: string[] = [];
@@ -105,6 +95,7 @@ export class ModelHost {
       n_layers: e?.model.config.n_layers ?? 0,
       n_heads: e?.model.config.n_heads ?? 0,
       n_ctx: e?.model.config.n_ctx ?? 0,
+      pid: process.pid,
       memory: process.memoryUsage.rss(),
       prompts: this.kept.size,
     };
@@ -120,7 +111,7 @@ export class ModelHost {
     if (this.loaded) return this.loaded.engine;
     const abort = new AbortController();
     const engine = this.open(abort);
-    this.loaded = { settings: this.o.settings, engine, abort };
+    this.loaded = { engine, abort };
     engine.catch(() => {
       if (this.loaded?.engine === engine) this.loaded = null;
     });
@@ -175,18 +166,17 @@ export class ModelHost {
     }
   }
 
-  /** Takes new settings; drops the model if they name another one. Returns whether they do. */
-  async configure(settings: ServerSettings): Promise<boolean> {
+  /** Takes new settings; drops the model if they name another one. */
+  async configure(settings: ServerSettings): Promise<void> {
     const identity = (s: ServerSettings): string => JSON.stringify([s.model, s.dictionaries, s.contract, s.provider]);
     const changed = identity(settings) !== identity(this.o.settings);
     this.o.settings = settings;
     if (settings.labels !== this.labelFile.path) this.labelFile = new Labels(settings.labels);
     if (changed) await this.drop();
     else this.trim();
-    return changed;
   }
 
-  /** Lets go of the model and everything computed with it. */
+  /** Lets go of the model and everything computed with it, and cancels the jobs that still use it. */
   async drop(): Promise<void> {
     const old = this.loaded;
     this.loaded = null;
@@ -200,9 +190,20 @@ export class ModelHost {
       .catch((e: unknown) => this.o.log(`closing the model: ${(e as Error).message}`));
   }
 
-  /** The analysis of a prompt if it is kept. */
-  peek(p: PromptRef): Analysis | null {
-    return this.kept.get(keyOf(p))?.analysis ?? null;
+  /**
+   * A prompt's tokens without running the model: from what is kept, else from the tokenizer. Null without a model, and for a prompt that is
+   * too long or not spelled exactly.
+   */
+  tokensOf(p: PromptRef): WireToken[] | null {
+    const kept = this.kept.get(keyOf(p));
+    if (kept) return wireTokens(kept.engine, kept.prompt);
+    if (!this.opened) return null;
+    try {
+      return wireTokens(this.opened, this.opened.prompt(p.text, p.bos));
+    } catch (e) {
+      if (e instanceof EngineError) return null;
+      throw e;
+    }
   }
 
   /**
@@ -216,17 +217,17 @@ export class ModelHost {
     if (have) {
       this.kept.delete(key);
       this.kept.set(key, have);
-      return have.analysis;
+      return have;
     }
     return this.scheduler.run(priority, signal, async () => {
       const again = this.kept.get(key);
-      if (again) return again.analysis;
+      if (again) return again;
       if (this.opened !== engine) throw new CancelledError();
       const prompt = engine.prompt(p.text, p.bos);
       const { tokens } = prompt;
       const run = await engine.run(tokens, this.nearest(tokens), signal);
       const analysis = { prompt, run, engine };
-      this.kept.set(key, { analysis, bytes: runBytes(engine, tokens.length) });
+      this.kept.set(key, analysis);
       this.trim();
       this.o.onStatus(this.status);
       return analysis;
@@ -237,13 +238,13 @@ export class ModelHost {
   private nearest(tokens: readonly number[]): PromptRun | undefined {
     let best: PromptRun | undefined;
     let most = 1;
-    for (const { analysis } of this.kept.values()) {
-      const have = analysis.prompt.tokens;
+    for (const { prompt, run } of this.kept.values()) {
+      const have = prompt.tokens;
       let n = 0;
       while (n < tokens.length && have[n] === tokens[n]) n++;
       if (n > most) {
         most = n;
-        best = analysis.run;
+        best = run;
       }
     }
     return best;
@@ -251,15 +252,15 @@ export class ModelHost {
 
   private trim(): void {
     const limit = this.o.settings.memoryLimitMB * 2 ** 20;
-    let total = [...this.kept.values()].reduce((n, k) => n + k.bytes, 0);
+    let total = [...this.kept.values()].reduce((n, k) => n + traceBytes(k.run.trace), 0);
     for (const [key, k] of this.kept) {
       if (total <= limit || this.kept.size === 1) return;
-      total -= k.bytes;
+      total -= traceBytes(k.run.trace);
       this.kept.delete(key);
     }
   }
 
-  /** A job with progress that can be cancelled there or by the request's own signal. */
+  /** A job with progress. It is cancelled there, by the request's own signal, or when the model goes. */
   async withProgress<T>(
     title: string,
     signal: AbortSignal,
@@ -267,7 +268,8 @@ export class ModelHost {
   ): Promise<T> {
     const progress = await this.o.progress(title);
     try {
-      return await job(AbortSignal.any([signal, progress.signal]), (m, f) => progress.report(m, f));
+      const model = this.loaded ? [this.loaded.abort.signal] : [];
+      return await job(AbortSignal.any([signal, progress.signal, ...model]), (m, f) => progress.report(m, f));
     } finally {
       progress.done();
     }
@@ -292,13 +294,8 @@ export class ModelHost {
   }
 
   /** A heavy job over an analysed prompt. */
-  async heavy<T>(
-    p: PromptRef,
-    priority: Priority,
-    signal: AbortSignal,
-    job: (a: Analysis, turn: Turn) => Promise<T>,
-  ): Promise<T> {
+  async heavy<T>(p: PromptRef, priority: Priority, signal: AbortSignal, job: (a: Analysis) => Promise<T>): Promise<T> {
     const a = await this.analyse(p, priority, signal);
-    return this.scheduler.run(priority, signal, (turn) => job(a, turn));
+    return this.scheduler.run(priority, signal, () => job(a));
   }
 }

@@ -72,7 +72,7 @@ export const schemas = {
   }),
   'attentionCircuits/feature': z.object({ site: z.string(), feature }),
   'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
-  'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000) }),
+  'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000).optional() }),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({
     id: z.string(),
@@ -104,7 +104,8 @@ export interface OpenPrompts {
   all(): { uri: string; prompt: PromptRef }[];
   /** Version of a document and the prompts in it with their offsets. Throws UsageError when it is not open. */
   of(uri: string): { version: number; prompts: { prompt: PromptRef; offset: number }[] };
-  locate(engine: Engine, uri: string, offset: number): Requests['attentionCircuits/locate']['result'];
+  /** The token at an offset of an open document, or null. */
+  locate(uri: string, offset: number): Requests['attentionCircuits/locate']['result'];
 }
 
 type Handlers = {
@@ -267,7 +268,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       const engine = await host.engine();
       engine.dictionary(q.site).checkFeature(q.feature);
       const model = engine.model.config.modelName;
-      await host.labels.set(model, q.site, q.feature, q.label);
+      if (q.label !== undefined) await host.labels.set(model, q.site, q.feature, q.label);
       return { label: host.labels.of(model, q.site, q.feature) ?? null };
     },
     'attentionCircuits/status': () => Promise.resolve(host.status),
@@ -281,7 +282,10 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       return host.status;
     },
     'attentionCircuits/prompt': async (q, signal) => promptResult(await analyse(q.prompt, signal), signal),
-    'attentionCircuits/locate': async (q) => open.locate(await host.engine(), q.uri, q.offset),
+    'attentionCircuits/locate': async (q) => {
+      await host.engine();
+      return open.locate(q.uri, q.offset);
+    },
     'attentionCircuits/features': async (q, signal) => {
       const a = await analyse(q.prompt, signal);
       if (q.position >= a.prompt.tokens.length) throw new UsageError(`position ${q.position} is outside the prompt`);

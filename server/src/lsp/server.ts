@@ -68,6 +68,8 @@ export class LanguageServer {
   private readonly pendingDiagnostics = new Map<string, { timer?: NodeJS.Timeout; abort: AbortController }>();
   private host: ModelHost | null = null;
   private cursor: { uri: string; offset: number } | null = null;
+  /** Prompt and token under the cursor when lenses were last placed for it. */
+  private cursorToken = '';
   private hoverDetails = false;
   private canProgress = false;
   private canRefresh = { codeLens: false, inlayHint: false };
@@ -245,7 +247,10 @@ export class LanguageServer {
     });
     try {
       const a = await Promise.race([this.model.analyse(refOf(p), 'interactive', signal), patience]);
-      if (a === null) return markdown(escapeMarkdown(this.model.status.message ?? 'The model is loading …'));
+      if (a === null) {
+        const { phase, message } = this.model.status;
+        return markdown(escapeMarkdown(phase === 'loading' && message !== null ? message : 'Still computing …'));
+      }
       const token = tokenAt(wireTokens(a.engine, a.prompt), offset - p.start);
       if (!token) return null;
       const { logits } = await a.run.logitsAt(token.position);
@@ -358,9 +363,9 @@ export class LanguageServer {
         const prompts = this.parsed.file(d).prompts.map((p) => ({ prompt: refOf(p), offset: p.start }));
         return { version: d.version, prompts };
       },
-      locate: (engine, uri, offset) => {
+      locate: (uri, offset) => {
         const d = this.documents.get(uri);
-        return d ? locate(this.parsed, d, engine, offset) : null;
+        return d ? locate(this.parsed, d, (p) => this.model.tokensOf(p), offset) : null;
       },
     };
   }
@@ -401,15 +406,12 @@ export class LanguageServer {
 
   /** Lenses are placed anew only when the cursor enters another prompt or token. */
   private moveCursor(at: { uri: string; offset: number } | null): void {
-    const place = (c: typeof at): string => {
-      const d = c && this.documents.get(c.uri);
-      const p = d && this.parsed.promptAt(d, c.offset);
-      if (!p || !this.host?.ready) return p ? `${c?.uri} ${p.start}` : '';
-      const found = locate(this.parsed, d, this.host.ready, c.offset);
-      return `${c.uri} ${p.start} ${found?.token.position}`;
-    };
-    const before = place(this.cursor);
     this.cursor = at;
-    if (place(at) !== before) this.refreshLenses();
+    const d = at && this.documents.get(at.uri);
+    const p = d && this.parsed.promptAt(d, at.offset);
+    const found = p && locate(this.parsed, d, (x) => this.model.tokensOf(x), at.offset);
+    const token = p ? `${at.uri} ${p.start} ${found?.token.position}` : '';
+    if (token !== this.cursorToken) this.refreshLenses();
+    this.cursorToken = token;
   }
 }

@@ -9,5 +9,5 @@ export {
   NO_CONTRACT,
 } from './contract';
 export { Gpt2, type Hook, type HookContext, type Hooks } from './gpt2';
-export { type LayerTrace, type Trace } from './trace';
+export { type LayerTrace, type Trace, traceBytes } from './trace';
 export { type LayerConstants, ModelWeights, openModelWeights } from './weights';

@@ -37,6 +37,12 @@ export interface Trace {
   resid_post: Float32Array;
 }
 
+/** Bytes that a trace keeps, patterns included. */
+export function traceBytes(t: Trace): number {
+  const own = t.embedded.byteLength + t.resid_post.byteLength;
+  return t.layers.reduce((n, l) => n + (Object.values(l) as Float32Array[]).reduce((m, a) => m + a.byteLength, 0), own);
+}
+
 /** First rows of a [S, d] array followed by new ones. */
 function joinRows(prefix: Float32Array, rows: number, cols: number, suffix: Float32Array): Float32Array {
   const out = new Float32Array(rows * cols + suffix.length);

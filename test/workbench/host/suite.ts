@@ -35,6 +35,11 @@ export function suite(): void {
   describe('in the extension host', () => {
     const extension = vscode.extensions.getExtension<ExtensionApi>(ID);
     let api: ExtensionApi;
+    const serverPid = async (): Promise<number> => {
+      const { pid } = await api.server.request('attentionCircuits/status', {});
+      if (pid === null) throw new Error('no server runs');
+      return pid;
+    };
     let document: vscode.TextDocument;
 
     before(async () => {
@@ -206,21 +211,18 @@ export function suite(): void {
     });
 
     it('a killed server is started again, and answers', async () => {
-      const { pid } = api.server;
-      assert.ok(pid);
+      const pid = await serverPid();
       process.kill(pid, 'SIGKILL');
-      await until(() => api.server.pid !== undefined && api.server.pid !== pid && api.server.running);
+      await until(async () => (await serverPid().catch(() => pid)) !== pid);
       await until(async () => (await hoverText(document, 3, 6).catch(() => '')).includes('‘ John’'));
     });
 
     it('a server that keeps dying is not started for ever, and comes back by command', async () => {
-      let last = api.server.pid;
-      for (let i = 0; i < 10 && api.server.status.message !== 'the server is not running'; i++) {
-        const { pid } = api.server;
-        if (pid !== undefined && api.server.running) process.kill(pid, 'SIGKILL');
-        last = pid;
-        const next = (): boolean => api.server.running && api.server.pid !== last;
-        await until(() => next() || api.server.status.message === 'the server is not running');
+      const ended = (): boolean => api.server.status.message === 'the server is not running';
+      for (let i = 0; i < 10 && !ended(); i++) {
+        const pid = await serverPid().catch(() => null);
+        if (pid !== null) process.kill(pid, 'SIGKILL');
+        await until(async () => ended() || (await serverPid().catch(() => pid)) !== pid);
       }
       assert.equal(api.server.running, false);
       await vscode.commands.executeCommand('attentionCircuits.restartServer');

@@ -52,6 +52,8 @@ function readPrompts(path: string): ReturnType<typeof parsePrompts>['prompts'] {
 function casesFrom(engine: Engine, e: Experiment, o: ExperimentOptions): Case[] {
   const given = [o.file, o.ioi, o.tokens].filter((x) => x !== undefined).length;
   if (given > 1) throw new UsageError('give one of --file, --ioi and --tokens');
+  if (o.tokens === undefined && (o.answer !== undefined || o.distractor !== undefined))
+    throw new UsageError('--answer and --distractor go with --tokens; prompts of a file name theirs after ->');
   if (o.file !== undefined) return casesOf(engine, readPrompts(o.file));
   if (o.ioi !== undefined) {
     const seed = wholeNumber('--ioi-seed', o.seed ?? '1');
@@ -129,6 +131,7 @@ function addExperiment(program: Command, context: Context, e: Experiment): void 
     command.addOption(option.default(p.type === 'flag' ? undefined : String(p.default)));
   }
   command.action(async (o: ExperimentOptions & Record<string, string | boolean | undefined>) => {
+    if (o.json && o.csv !== undefined) throw new UsageError('give one of --json and --csv');
     const values: ExperimentValues = {};
     for (const p of e.parameters) {
       const v = o[camel(p.name)];
