@@ -26,7 +26,7 @@ await Promise.all([
     platform: 'node',
     target: 'node20',
     format: 'cjs',
-    external: ['onnxruntime-node', 'vscode', '@vscode/vsce', 'mocha'],
+    external: ['onnxruntime-node', 'node-sqlite3-wasm', 'vscode', '@vscode/vsce', 'mocha'],
   }),
   build({
     ...common,

@@ -19,7 +19,9 @@ const server = {
   text: ['attribution'],
   experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts'],
   interop: ['errors', 'model', 'attribution'],
+  corpus: ['errors', 'dictionaries', 'engine', 'prompts', 'store'],
   lsp: [
+    'corpus',
     'experiments',
     'analyses',
     'attribution',
@@ -34,6 +36,7 @@ const server = {
     'text',
   ],
   cli: [
+    'corpus',
     'experiments',
     'text',
     'errors',
@@ -55,6 +58,7 @@ const owners = {
   '@huggingface/tokenizers': 'server/src/tokenizer',
   '@bufbuild/protobuf': 'server/src/onnx',
   commander: 'server/src/cli',
+  'node-sqlite3-wasm': 'server/src/corpus',
   vscode: 'client',
   'vscode-languageclient': 'client',
   'vscode-languageserver': 'server/src/lsp',

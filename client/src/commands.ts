@@ -10,6 +10,7 @@ import {
   SECTION,
   type ShowFeaturesArguments,
 } from '../../server/protocol';
+import { CORPUS_COMMANDS } from './corpus';
 import { EXPERIMENT_COMMANDS } from './experiments';
 import { cursorPlace } from './features/cursor';
 import { type HeatFeature, type HeatMap } from './features/heat';
@@ -271,6 +272,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.showStatus': showStatus,
   'attentionCircuits.toggleHoverDetails': toggleHoverDetails,
   'attentionCircuits.openExample': openExample,
+  ...CORPUS_COMMANDS,
   ...EXPERIMENT_COMMANDS,
 };
 

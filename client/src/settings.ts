@@ -27,6 +27,9 @@ export const SETTINGS = [
   'panel.top',
   'features.perSite',
   'labels',
+  'corpus.folder',
+  'corpus.contextLength',
+  'corpus.maxTokens',
   'server.nodePath',
   'server.arguments',
   'trace.server',
@@ -47,6 +50,12 @@ function trusted<T>(name: string): T {
   return (inspected.globalValue ?? inspected.defaultValue) as T;
 }
 
+/** The folder or file of texts for dashboards: the setting, or the first workspace folder; empty without either. */
+function corpusFolder(): string {
+  const set = trusted<string>('corpus.folder').trim();
+  return set === '' ? (vscode.workspace.workspaceFolders?.[0]?.uri.fsPath ?? '') : resolvePath(set);
+}
+
 /** The settings as the server takes them. */
 export function serverSettings(): ServerSettings {
   const model = trusted<string>('model').trim();
@@ -65,5 +74,10 @@ export function serverSettings(): ServerSettings {
     },
     inlayHints: setting('inlayHints.enabled'),
     labels: vscode.workspace.workspaceFolders ? resolvePath(trusted<string>('labels')) : '',
+    corpus: {
+      folder: corpusFolder(),
+      contextLength: setting('corpus.contextLength'),
+      maxTokens: setting('corpus.maxTokens'),
+    },
   };
 }

@@ -59,7 +59,11 @@ function stageRuntime(stage: string, target: string): Record<string, string> {
   const common = join('node_modules', 'onnxruntime-common');
   for (const part of ['dist', 'package.json'])
     cpSync(join(root, common, part), join(stage, common, part), { recursive: true });
-  return { 'onnxruntime-node': m.version };
+  const database = 'node-sqlite3-wasm';
+  const files = join('node_modules', database);
+  for (const part of ['dist', 'package.json', 'LICENSE'])
+    cpSync(join(root, files, part), join(stage, files, part), { recursive: true });
+  return { 'onnxruntime-node': m.version, [database]: readManifest(join(root, files, 'package.json')).version };
 }
 
 /** Makes the package and returns its path. Throws with the target when there is no binary for it. */

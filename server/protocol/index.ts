@@ -5,6 +5,7 @@
  * and answers repeated requests from it; after a crash or an eviction it computes again, so nothing has to be released or restored.
  */
 
+import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
 import type { ExperimentInfo, ExperimentResult, ExperimentValues } from './experiments';
 
 /** A prompt by content. */
@@ -181,6 +182,8 @@ export interface FeatureResult {
   headShares: number[] | null;
   positive: { id: number; text: string; effect: number }[];
   negative: { id: number; text: string; effect: number }[];
+  /** What reads it in the next residual dictionary, weights only; null where none is loaded. */
+  lens: { site: string; entries: { site: string; feature: number; weight: number; label?: string }[] } | null;
   /** Strongest activations in the open prompt files. */
   examples: FeatureExample[];
   /** Prompts looked at. */
@@ -259,6 +262,14 @@ export interface Requests {
     result: AblateResult;
   };
   'attentionCircuits/feature': { params: { site: string; feature: number }; result: FeatureResult };
+  /** What the indexed folder of texts shows of a feature; read, not computed. */
+  'attentionCircuits/dashboard': { params: { site: string; feature: number }; result: DashboardResult };
+  /** Indexes the folder of the settings, in the background; goes on where a stopped build was. */
+  'attentionCircuits/indexCorpus': { params: Record<string, never>; result: CorpusSummary };
+  'attentionCircuits/searchFeatures': {
+    params: { by: 'text' | 'label' | 'prompt'; text: string; limit: number };
+    result: { state: DashboardResult['state']; features: FoundFeature[] };
+  };
   'attentionCircuits/attention': {
     params: WithPrompt<{ layer: number; head: number; destination: number }>;
     result: AttentionResult;
@@ -309,6 +320,8 @@ export interface ServerSettings {
   inlayHints: boolean;
   /** File of the workspace's labels; empty without a workspace folder. */
   labels: string;
+  /** Texts for feature dashboards: a folder or a file (empty without one), tokens of a context, tokens at most. */
+  corpus: { folder: string; contextLength: number; maxTokens: number };
 }
 
 /** Sent once with the `initialize` request. */

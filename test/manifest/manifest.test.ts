@@ -53,11 +53,11 @@ const declared = contributes.commands.map((c) => c.command).sort();
 const mentioned = new Set([...client.matchAll(/['`](attentionCircuits\.[\w.]+)['`]/g)].map((m) => m[1]));
 
 test('every declared command is registered, and every registered one declared', () => {
-  const table = /export const COMMANDS[^]*?\n};/.exec(client)?.[0] ?? '';
+  const table = [...client.matchAll(/export const \w*COMMANDS[^]*?\n};/g)].map((m) => m[0]).join('\n');
   const listed = [...table.matchAll(/^ {2}'(attentionCircuits\.\w+)'/gm)].map((m) => m[1]);
   const experiments = /const EXPERIMENTS = \{([^}]*)\}/.exec(client)?.[1] ?? '';
   const names = [...experiments.matchAll(/^ {2}(\w+):/gm)].map((m) => `attentionCircuits.experiment.${m[1]}`);
-  const registered = [...listed, 'attentionCircuits.generateIoi', ...names].sort();
+  const registered = [...listed, ...names].sort();
   expect(registered).toEqual(declared);
 });
 
@@ -102,7 +102,7 @@ test('every setting is read, and every read one declared, with description, scop
 test('settings that name files or programs are restricted in untrusted folders', () => {
   const { restrictedConfigurations } = manifest.capabilities.untrustedWorkspaces;
   expect(restrictedConfigurations.sort()).toEqual(
-    ['dictionaries', 'labels', 'model', 'server.arguments', 'server.nodePath'].map((s) => PREFIX + s),
+    ['corpus.folder', 'dictionaries', 'labels', 'model', 'server.arguments', 'server.nodePath'].map((s) => PREFIX + s),
   );
   for (const s of restrictedConfigurations) expect(contributes.configuration.properties[s].scope).toMatch(/^machine/);
 });

@@ -1,6 +1,6 @@
 /** A scripted editor session with the real server process over stdio. Builds are taken from dist/. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session, SETTINGS } from '../support/lspClient';
@@ -281,5 +281,75 @@ describe('trees', () => {
     await expect(s.request('attentionCircuits/grid', { wrong: 1 } as never)).rejects.toThrow(
       /attentionCircuits\/grid: /,
     );
+  });
+});
+
+describe('feature dashboards', () => {
+  const site = 'blocks.2.attn.hook_z';
+  let c: Session;
+  beforeAll(async () => {
+    const texts = mkdtempSync(join(tmpdir(), 'texts-'));
+    writeFileSync(join(texts, 'story.txt'), `${TEXT} Mary. `.repeat(200));
+    const labels = join(mkdtempSync(join(tmpdir(), 'labels-')), 'labels.jsonl');
+    c = await Session.start({ labels, corpus: { folder: texts, contextLength: 16, maxTokens: 1e6 } });
+  });
+  afterAll(() => c.stop());
+
+  test('without an index it says so; while one is built, hovers are answered; then it is read', async () => {
+    expect(await c.request('attentionCircuits/dashboard', { site, feature: 74 })).toMatchObject({ state: 'none' });
+    const order: string[] = [];
+    const build = c.request('attentionCircuits/indexCorpus', {}).then((r) => {
+      order.push('index');
+      return r;
+    });
+    await c.until(() => c.progress.some((p) => p.title === 'Indexing texts'));
+    await c.open(URI, SOURCE);
+    await c.hover(URI, 1, 8);
+    order.push('hover');
+    expect(await c.request('attentionCircuits/dashboard', { site, feature: 74 })).toMatchObject({ state: 'building' });
+    const summary = await build;
+    expect(order).toEqual(['hover', 'index']);
+    const { state, dashboard } = await c.request('attentionCircuits/dashboard', { site, feature: 74 });
+    expect(state).toBe('ready');
+    expect(dashboard?.corpus).toEqual(expect.objectContaining({ tokens: summary.tokens, limited: false }));
+    expect(dashboard?.active).toBeGreaterThan(100);
+  });
+
+  test('a build is stopped from its progress and goes on where it was', async () => {
+    const settings = {
+      ...SETTINGS,
+      corpus: { folder: mkdtempSync(join(tmpdir(), 'texts-')), contextLength: 16, maxTokens: 1e6 },
+    };
+    writeFileSync(join(settings.corpus.folder, 'story.txt'), `${TEXT} Mary. `.repeat(400));
+    await c.connection.sendNotification('attentionCircuits/settings', settings);
+    const begun = c.progress.length;
+    const build = c.request('attentionCircuits/indexCorpus', {});
+    await c.until(() => c.progress.slice(begun).some((p) => p.kind === 'report'));
+    await c.connection.sendNotification('window/workDoneProgress/cancel', { token: c.progressToken });
+    await expect(build).rejects.toThrow(/cancelled/);
+    expect(await c.request('attentionCircuits/dashboard', { site, feature: 74 })).toMatchObject({ state: 'partial' });
+    await c.request('attentionCircuits/indexCorpus', {});
+    expect(await c.request('attentionCircuits/dashboard', { site, feature: 74 })).toMatchObject({ state: 'ready' });
+  });
+
+  test('features are searched by text, by label and by prompt', async () => {
+    const search = async (by: 'text' | 'label' | 'prompt', text: string): Promise<string[]> =>
+      (await c.request('attentionCircuits/searchFeatures', { by, text, limit: 50 })).features.map(
+        (f) => `${f.site}/${f.feature}`,
+      );
+    expect((await search('text', 'shops')).length).toBeGreaterThan(0);
+    expect(await search('prompt', TEXT)).toContain(`${site}/74`);
+    await c.connection.sendNotification('attentionCircuits/settings', {
+      ...SETTINGS,
+      labels: join(mkdtempSync(join(tmpdir(), 'labels-')), 'labels.jsonl'),
+    });
+    await c.request('attentionCircuits/label', { site, feature: 74, label: 'Indirect object' });
+    expect(await search('label', 'OBJECT')).toEqual([`${site}/74`]);
+    expect(await search('label', 'nothing')).toEqual([]);
+    expect(await c.request('attentionCircuits/searchFeatures', { by: 'text', text: 'shops', limit: 5 })).toEqual({
+      state: 'unset',
+      features: [],
+    });
+    await expect(c.request('attentionCircuits/indexCorpus', {})).rejects.toThrow(/no folder to index/);
   });
 });

@@ -1,9 +1,12 @@
 /** The feature view and the attention view in a real browser page, with answers of the real server. */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Browser } from 'playwright-core';
 import { contentSecurityPolicy } from '../../client/src/panels/csp';
 import { accessibilityProblems, browserPath, launchBrowser, NO_BROWSER, shot } from '../support/browser';
-import { Session } from '../support/lspClient';
+import { Session, SETTINGS } from '../support/lspClient';
 import { openPanel, themes } from '../support/panelPage';
 
 const TEXT = 'When John and Mary went to the shops, John gave the bag to';
@@ -53,6 +56,38 @@ describe.skipIf(!browserPath)('views', () => {
       });
     await p.page.locator('vscode-button', { hasText: 'Color tokens' }).click();
     await expect.poll(() => p.sent.find((m) => m.type === 'heat')).toMatchObject({ site: feature.site, feature: 74 });
+    await p.page.close();
+  });
+
+  test('dashboard: offered where there is no index; once built, examples with activations and DFA; a click roots the tree', async () => {
+    const texts = mkdtempSync(join(tmpdir(), 'texts-'));
+    writeFileSync(join(texts, 'story.txt'), `${TEXT} Mary. `.repeat(40));
+    const corpus = { folder: texts, contextLength: 32, maxTokens: 1e6 };
+    await server.connection.sendNotification('attentionCircuits/settings', { ...SETTINGS, corpus });
+    const p = await openPanel(browser, server, feature);
+    await p.page.locator('.dashboard', { hasText: 'not indexed' }).waitFor();
+    await p.page.locator('vscode-button', { hasText: 'Index now' }).click();
+    await expect.poll(() => p.sent.find((m) => m.type === 'index')).toMatchObject({ here: true });
+    await server.request('attentionCircuits/indexCorpus', {});
+    await p.send({ type: 'corpus' });
+    const example = p.page.locator('.dashboard .examples .example').first();
+    await example.locator('.dfa .token').first().waitFor();
+    await p.page.locator('.histogram .dfa .token').first().waitFor();
+    expect(await p.page.locator('.dashboard .note').first().innerText()).toMatch(/^Active at \d+ of \d+ tokens/);
+    await shot(p.page, 'feature-dashboard');
+    expect(await accessibilityProblems(p.page)).toEqual([]);
+    await example.locator('button.link').click();
+    await expect.poll(() => p.sent.find((m) => m.type === 'openFile')).toMatchObject({ file: 'story.txt', line: 0 });
+    await example.locator('.token.marked').first().click();
+    await expect
+      .poll(() => p.sent.find((m) => m.type === 'open'))
+      .toMatchObject({ args: { panel: 'circuit', uri: null } });
+    await p.page.locator('vscode-checkbox', { hasText: 'DFA' }).click();
+    expect(await example.locator('.dfa').isVisible()).toBe(false);
+    await p.page.locator('section', { hasText: 'Residual lens' }).last().locator('button.link').first().click();
+    await expect
+      .poll(() => p.sent.findLast((m) => m.type === 'open'))
+      .toMatchObject({ args: { panel: 'feature', site: 'blocks.3.hook_resid_pre' } });
     await p.page.close();
   });
 

@@ -214,6 +214,37 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
     await shot(w.page, 'feature-and-heat-map');
   });
 
+  test('another tab hides the circuit; coming back, it is as it was left', async () => {
+    const tab = w.page.locator('.tab', { hasText: /^Circuit/ });
+    await tab.click();
+    const panel = panelOf(w.page);
+    await panel.locator('[role=treeitem][aria-level="3"]').first().waitFor({ timeout: 20_000 });
+    expect(await panel.locator('[aria-selected=true] .label').innerText()).toContain('attn 2.74 ‘ to’ @14');
+    await w.page.locator('.tab', { hasText: 'Feature blocks.2.attn.hook_z/74' }).click();
+  });
+
+  test('texts are indexed from the palette; a feature is found by a word, and its dashboard shows where it fires', async () => {
+    await clickWord(w.page, 'John gave');
+    await runCommand(w.page, 'Attention Circuits: Index Texts for Feature Dashboards');
+    const rows = w.page.locator('.quick-input-list .monaco-list-row');
+    await rows.filter({ hasText: 'The first workspace folder' }).click();
+    const feature = w.page.locator('iframe.webview.ready').last();
+    const panel = feature.contentFrame().locator('iframe#active-frame').contentFrame();
+    await panel.locator('.dashboard', { hasText: /Active at 6 of 42 tokens/ }).waitFor({ timeout: 40_000 });
+    await runCommand(w.page, 'Attention Circuits: Search Features');
+    const input = w.page.locator('.quick-input-widget:visible input.input');
+    await input.waitFor();
+    await input.fill('shops');
+    const found = rows.filter({ hasText: '⟦ shops⟧' }).first();
+    await found.waitFor({ timeout: 20_000 });
+    await shot(w.page, 'search-features');
+    await found.click();
+    await panel.locator('h1', { hasNotText: '/74' }).waitFor();
+    await panel.locator('.dashboard .examples .dfa .token').first().waitFor({ timeout: 20_000 });
+    expect(await panel.locator('.dashboard').innerText()).toMatch(/Active at \d+ of \d+ tokens/);
+    await shot(w.page, 'dashboard');
+  });
+
   test('an experiment from the palette, guided to its result', async () => {
     await clickWord(w.page, 'John gave');
     await runCommand(w.page, 'Attention Circuits: Experiment: Attribute Logits Directly');

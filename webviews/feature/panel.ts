@@ -1,7 +1,9 @@
 /** One feature: which heads write it, what it does to the logits, where it fires in the open prompts. */
-import type { FeatureExample, FeatureResult } from '../../server/protocol';
+import type { FeatureExample, FeatureResult, PromptRef } from '../../server/protocol';
+import type { CorpusExample } from '../../server/protocol/corpus';
 import type { PanelArguments, ToPanel } from '../protocol';
 import { type Host, RequestError } from '../shared/host';
+import { dashboard } from './dashboard';
 import { tokenStrip } from '../shared/tokenStrip';
 import { busy, button, fill, h, quoted, share, signed } from '../ui';
 
@@ -50,6 +52,7 @@ export class FeaturePanel {
   private readonly content = h('div', {});
   private abort = new AbortController();
   private failed = false;
+  private corpus = h('div', {});
 
   constructor(
     private readonly host: Host,
@@ -65,6 +68,7 @@ export class FeaturePanel {
       this.args = m.args;
       void this.load();
     } else if (m.type === 'labelled' && m.site === this.args.site && m.feature === this.args.feature) void this.load();
+    else if (m.type === 'corpus') void this.loadCorpus();
     else if (m.type === 'status' && this.failed && m.status.phase !== 'failed' && m.status.phase !== 'loading')
       void this.load();
   }
@@ -73,6 +77,7 @@ export class FeaturePanel {
     this.abort.abort();
     this.abort = new AbortController();
     this.failed = false;
+    fill(this.corpus);
     const { site, feature } = this.args;
     const title = `Feature ${site}/${feature}`;
     fill(
@@ -85,9 +90,11 @@ export class FeaturePanel {
         ' Looking through the open prompts … ',
         button('Cancel', 'Stop', () => this.abort.abort()),
       ),
+      this.corpus,
     );
     this.host.remember(this.args, null);
     try {
+      void this.loadCorpus();
       this.show(title, await this.host.request('attentionCircuits/feature', { site, feature }, this.abort.signal));
     } catch (e) {
       this.failed = !(e instanceof RequestError && e.cancelled);
@@ -103,6 +110,60 @@ export class FeaturePanel {
         ),
       );
     }
+  }
+
+  /** The indexed texts; by itself, because it is read, not computed. */
+  private async loadCorpus(): Promise<void> {
+    const { host, args, corpus, abort } = this;
+    const { site, feature } = args;
+    const rootAt = (position: number): { type: 'feature'; site: string; feature: number; position: number } => ({
+      type: 'feature',
+      site,
+      feature,
+      position,
+    });
+    try {
+      const r = await host.request('attentionCircuits/dashboard', { site, feature }, abort.signal);
+      const services = {
+        host,
+        open: (uri: string | null, prompt: PromptRef, position: number): void =>
+          host.send({ type: 'open', args: { panel: 'circuit', uri, prompt, root: rootAt(position) } }),
+        dfa: async ({ prompt, position }: CorpusExample): Promise<number[]> => {
+          const node = `${site}/${feature}@${position}`;
+          const q = { prompt, root: rootAt(position), node };
+          return (await host.request('attentionCircuits/sources', q, abort.signal)).sources;
+        },
+      };
+      fill(corpus, dashboard(services, r));
+    } catch (e) {
+      if (!abort.signal.aborted) fill(corpus, h('div', { class: 'error', role: 'alert' }, (e as Error).message));
+    }
+  }
+
+  private lens(r: FeatureResult): HTMLElement {
+    const title = h(
+      'h2',
+      { title: 'What it writes along the encoder of the next residual dictionary; weights only' },
+      'Residual lens',
+    );
+    if (!r.lens)
+      return h('section', {}, title, h('p', { class: 'note' }, 'No residual dictionary after it is loaded.'));
+    const rows = r.lens.entries.map((e) => {
+      const open = (): void =>
+        this.host.send({ type: 'open', args: { panel: 'feature', site: e.site, feature: e.feature } });
+      const name = e.label === undefined ? String(e.feature) : `${e.feature} ${e.label}`;
+      const link = h('button', { type: 'button', class: 'link', title: 'Open this feature', onclick: open }, name);
+      return h('tr', {}, h('th', { scope: 'row' }, link), h('td', {}, signed(e.weight)));
+    });
+    const half = Math.ceil(rows.length / 2);
+    const column = (part: HTMLElement[]): HTMLElement => h('table', { class: 'numbers' }, h('tbody', {}, ...part));
+    return h(
+      'section',
+      {},
+      title,
+      h('p', { class: 'note' }, r.lens.site),
+      h('div', { class: 'columns' }, column(rows.slice(0, half)), column(rows.slice(half).reverse())),
+    );
   }
 
   private example(e: FeatureExample): HTMLElement {
@@ -166,8 +227,10 @@ export class FeaturePanel {
           ),
           h('div', { class: 'columns' }, logits('Raises', r.positive), logits('Lowers', r.negative)),
         ),
+        this.lens(r),
       ),
-      h('h2', {}, 'Where it fires'),
+      this.corpus,
+      h('h2', {}, 'In the open prompt files'),
       r.examples.length === 0
         ? h('p', { class: 'note' }, `Nowhere in the ${r.searched} prompts of the open files.`)
         : h('ul', { class: 'examples' }, ...r.examples.map((e) => this.example(e))),

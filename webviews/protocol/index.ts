@@ -35,6 +35,8 @@ export type ToPanel =
   | { type: 'token'; position: number }
   /** A feature has another label in the workspace. */
   | { type: 'labelled'; site: string; feature: number; label: string | null }
+  /** The index of texts is being built, or is another. */
+  | { type: 'corpus' }
   | { type: 'status'; status: WireStatus };
 
 /** A panel to the extension. */
@@ -49,6 +51,9 @@ export type FromPanel =
   | { type: 'remember'; args: PanelArguments; ui: unknown }
   /** Ask for a feature's label. */
   | { type: 'label'; site: string; feature: number }
+  /** Index texts for dashboards: those of the settings, or others to be asked for. */
+  | { type: 'index'; here: boolean }
+  | { type: 'openFile'; folder: string; file: string; line: number }
   | { type: 'heat'; site: string; feature: number }
   | { type: 'copy'; text: string; what: string }
   /** `data` is text, or base64 for PNG. */

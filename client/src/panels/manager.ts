@@ -64,6 +64,11 @@ export class PanelManager implements vscode.Disposable {
     for (const p of this.panels) p.tell({ type: 'labelled', site, feature, label });
   }
 
+  /** Tells every panel that the index of texts is another. */
+  corpusChanged(): void {
+    for (const p of this.panels) p.tell({ type: 'corpus' });
+  }
+
   dispose(): void {
     for (const s of this.serializers) s.dispose();
     for (const p of this.panels) p.webviewPanel.dispose();

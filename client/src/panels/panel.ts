@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { type RequestMethod } from '../../../server/protocol';
 import { type FromPanel, type PanelArguments, type ToPanel } from '../../../webviews/protocol';
-import { log } from '../log';
+import { log, showError } from '../log';
 import { type Server } from '../server';
 import { setting } from '../settings';
 import { PromptAnchor } from './anchor';
@@ -19,6 +19,7 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
   'attentionCircuits/validate',
   'attentionCircuits/ablate',
   'attentionCircuits/feature',
+  'attentionCircuits/dashboard',
   'attentionCircuits/attention',
   'attentionCircuits/experiment',
 ]);
@@ -96,7 +97,7 @@ export class Panel {
   }
 
   /** Sends a message that the panel may act on. */
-  tell(message: Extract<ToPanel, { type: 'labelled' }>): void {
+  tell(message: Extract<ToPanel, { type: 'labelled' | 'corpus' }>): void {
     this.post(message);
   }
 
@@ -140,6 +141,11 @@ export class Panel {
       case 'label':
         await vscode.commands.executeCommand('attentionCircuits.labelFeature', { site: m.site, feature: m.feature });
         return;
+      case 'index':
+        await vscode.commands.executeCommand('attentionCircuits.indexCorpus', { here: m.here });
+        return;
+      case 'openFile':
+        return this.openFile(m.folder, m.file, m.line);
       case 'heat':
         return this.services.heat(m.site, m.feature);
       case 'copy':
@@ -168,6 +174,18 @@ export class Panel {
     } finally {
       this.running.delete(id);
       source.dispose();
+    }
+  }
+
+  /** Opens a file of the corpus at a line. */
+  private async openFile(folder: string, file: string, line: number): Promise<void> {
+    const uri = file === '' ? vscode.Uri.file(folder) : vscode.Uri.joinPath(vscode.Uri.file(folder), file);
+    try {
+      const document = await vscode.workspace.openTextDocument(uri);
+      const selection = new vscode.Range(line, 0, line, 0);
+      await vscode.window.showTextDocument(document, { selection, viewColumn: vscode.ViewColumn.One });
+    } catch (e) {
+      void showError((e as Error).message);
     }
   }
 

@@ -1,6 +1,7 @@
 import { headBySource, sumGrid } from '../attribution';
 import { activationAt, type Dictionary, type DictionaryKind, IDENTITY_NORM } from '../dictionaries';
 import { type Engine, type PromptRun } from '../engine';
+import { dot } from '../maths';
 
 /** A feature active at a token. */
 export interface FiringFeature {
@@ -62,6 +63,48 @@ export interface FeatureDetails {
   /** Strongest direct effects on the logits of one unit of activation: write · γ_f · W_U, LayerNorm scale left out. */
   positive: { id: number; text: string | null; effect: number }[];
   negative: { id: number; text: string | null; effect: number }[];
+}
+
+/** A feature that reads, and the weight with which it reads what another writes. */
+export interface LensEntry {
+  site: string;
+  feature: number;
+  weight: number;
+}
+
+/**
+ * Residual lens, weights only (reference attention-saes §9): what a feature writes into the stream, d_f W_O, along every encoder column of the
+ * next residual dictionary after it; LayerNorm and normalisation left out. The `top` largest each way, or null where no such dictionary is
+ * loaded. Throws UsageError for unknown sites and features.
+ */
+export async function residualLens(
+  engine: Engine,
+  site: string,
+  feature: number,
+  top: number,
+): Promise<{ site: string; entries: LensEntry[] } | null> {
+  const d = engine.dictionary(site);
+  d.checkFeature(feature);
+  const after = (r: Dictionary): number => (r.site.endsWith('hook_resid_post') ? r.layer + 1 : r.layer);
+  const from = d.kind === 'residual' ? after(d) + 1 : d.layer + 1;
+  const [next] = [...engine.dictionaries.values()]
+    .filter((r) => r.kind === 'residual' && after(r) >= from)
+    .sort((a, b) => after(a) - after(b) || a.site.length - b.site.length);
+  if (!next) return null;
+  const written = await writtenBy(engine, d, feature);
+  const weights = Float64Array.from({ length: next.config.d_sae }, (_, f) =>
+    dot(next.readDirection(f, IDENTITY_NORM), written),
+  );
+  const entries = [...weights].map((weight, f) => ({ site: next.site, feature: f, weight }));
+  entries.sort((a, b) => b.weight - a.weight);
+  const shown = 2 * top >= entries.length ? entries : [...entries.slice(0, top), ...entries.slice(-top)];
+  return { site: next.site, entries: shown };
+}
+
+/** What one unit of a feature writes into the stream [d_model]. */
+async function writtenBy(engine: Engine, d: Dictionary, feature: number): Promise<Float32Array> {
+  const row = await d.writes(Int32Array.of(feature), Float32Array.of(1), Int32Array.of(0), [IDENTITY_NORM]);
+  return d.kind === 'attention' ? engine.model.project(d.layer, row) : row;
 }
 
 const norm = (x: Float32Array, from: number, n: number): number => {

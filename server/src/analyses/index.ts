@@ -1,6 +1,14 @@
 /** Experiments over the engine: predictions, what fires where, splices and interventions, edge validation. */
 export { ablate, type Ablation } from './ablate';
-export { featureDetails, type FeatureDetails, featuresAt, type FiringFeature, activationsOf } from './features';
+export {
+  residualLens,
+  type LensEntry,
+  featureDetails,
+  type FeatureDetails,
+  featuresAt,
+  type FiringFeature,
+  activationsOf,
+} from './features';
 export { type FeatureIntervention, outputHook, runSpliced, spliceHooks, type SplicePlan } from './interventions';
 export { predict, type Prediction, topPredictions } from './predictions';
 export { type Change, validateEdge, type Validation } from './validate';

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EngineError, EXIT_CODES } from '../errors';
 import { type Context } from './common';
 import { addActivations } from './commands/activations';
+import { addCorpus } from './commands/corpus';
 import { addDfa } from './commands/dfa';
 import { addEncode } from './commands/encode';
 import { addExperiments } from './commands/experiments';
@@ -31,7 +32,17 @@ export async function main(args: string[], context: Context): Promise<number> {
     .description('Recursive direct feature attribution for attention-output SAEs: sums that add up.')
     .exitOverride()
     .configureHelp({ helpWidth: 110 });
-  for (const add of [addActivations, addDfa, addTree, addGraph, addRun, addEncode, addValidate, addExperiments])
+  for (const add of [
+    addActivations,
+    addDfa,
+    addTree,
+    addGraph,
+    addRun,
+    addEncode,
+    addValidate,
+    addExperiments,
+    addCorpus,
+  ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);
   try {

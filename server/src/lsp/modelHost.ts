@@ -56,6 +56,10 @@ export class ModelHost {
     this.labelFile = new Labels(o.settings.labels);
   }
 
+  get settings(): ServerSettings {
+    return this.o.settings;
+  }
+
   /** The workspace's labels. */
   get labels(): Labels {
     return this.labelFile;
@@ -69,10 +73,6 @@ export class ModelHost {
       this.o.log((e as Error).message);
       return undefined;
     }
-  }
-
-  get settings(): ServerSettings {
-    return this.o.settings;
   }
 
   /** The engine if it is there now. */

@@ -11,7 +11,15 @@ import {
   type Requests,
   type WirePrediction,
 } from '../../protocol';
-import { ablate, activationsOf, featureDetails, predict, type Prediction, validateEdge } from '../analyses';
+import {
+  ablate,
+  activationsOf,
+  featureDetails,
+  predict,
+  type Prediction,
+  residualLens,
+  validateEdge,
+} from '../analyses';
 import { headBySource, makeRoot } from '../attribution';
 import { type Engine } from '../engine';
 import { EngineError, UsageError } from '../errors';
@@ -28,6 +36,7 @@ import {
   runExperiment,
 } from '../experiments';
 import { type FilePrompt, parsePrompts } from '../prompts';
+import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
@@ -71,6 +80,13 @@ export const schemas = {
       .max(1000),
   }),
   'attentionCircuits/feature': z.object({ site: z.string(), feature }),
+  'attentionCircuits/dashboard': z.object({ site: z.string(), feature }),
+  'attentionCircuits/indexCorpus': z.object({}),
+  'attentionCircuits/searchFeatures': z.object({
+    by: z.enum(['text', 'label', 'prompt']),
+    text: z.string().max(100_000),
+    limit: z.number().int().min(1).max(1000),
+  }),
   'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
   'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000).optional() }),
   'attentionCircuits/experiments': z.object({}),
@@ -263,6 +279,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     (engine: Engine): LabelOf =>
     (site, index) =>
       host.labelOf(engine, site, index);
+  const corpus = new CorpusHost(host);
   return {
     'attentionCircuits/label': async (q) => {
       const engine = await host.engine();
@@ -316,6 +333,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/feature': async (q, signal) => {
       const engine = await host.engine();
       const details = await featureDetails(engine, q.site, q.feature, 10);
+      const lens = await residualLens(engine, q.site, q.feature, 10);
       const { kind, layer, config } = engine.dictionary(q.site);
       const named = (list: typeof details.positive): FeatureResult['positive'] =>
         list.map((e) => ({ ...e, text: e.text ?? String(e.id) }));
@@ -326,9 +344,16 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
         headShares: details.headShares,
         positive: named(details.positive),
         negative: named(details.negative),
+        lens: lens && {
+          ...lens,
+          entries: lens.entries.map((e) => ({ ...e, label: host.labelOf(engine, e.site, e.feature) })),
+        },
         ...(await examplesOf(host, open, q.site, q.feature, signal)),
       };
     },
+    'attentionCircuits/dashboard': (q) => corpus.dashboard(q.site, q.feature),
+    'attentionCircuits/indexCorpus': (_q, signal) => corpus.build(signal),
+    'attentionCircuits/searchFeatures': (q, signal) => corpus.search(q.by, q.text, q.limit, signal),
     'attentionCircuits/attention': async (q, signal) =>
       attention(await analyse(q.prompt, signal), q.layer, q.head, q.destination),
     'attentionCircuits/experiments': () => Promise.resolve({ experiments: EXPERIMENTS.map(infoOf) }),

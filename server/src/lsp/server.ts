@@ -36,6 +36,11 @@ const settingsSchema = z.object({
   codeLens: z.object({ prompt: z.boolean(), answers: z.boolean(), features: z.boolean(), token: z.boolean() }),
   inlayHints: z.boolean(),
   labels: z.string(),
+  corpus: z.object({
+    folder: z.string(),
+    contextLength: z.number().int().min(2),
+    maxTokens: z.number().int().min(1),
+  }),
 }) satisfies z.ZodType<ServerSettings>;
 
 const optionsSchema = z.object({ settings: settingsSchema, home: z.string() });

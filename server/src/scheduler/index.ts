@@ -1,10 +1,10 @@
 /** Who runs next: one heavy job at a time, the most urgent first; long jobs let urgent ones pass between their steps. */
 import { CancelledError, throwIfCancelled } from '../errors';
 
-/** Most urgent first: somebody is waiting with the mouse; something on the screen wants it; nobody is looking. */
-export type Priority = 'interactive' | 'visible' | 'batch';
+/** Most urgent first: somebody is waiting with the mouse; something on the screen wants it; it was asked for; nobody is looking. */
+export type Priority = 'interactive' | 'visible' | 'batch' | 'background';
 
-const ORDER: readonly Priority[] = ['interactive', 'visible', 'batch'];
+const ORDER: readonly Priority[] = ['interactive', 'visible', 'batch', 'background'];
 
 /** What a job gets. */
 export interface Turn {

@@ -20,6 +20,12 @@ const STALE_LOCK_MS = 10_000;
 
 const keyOf = (e: { model: string; site: string; feature: number }): string => `${e.model} ${e.site} ${e.feature}`;
 
+/** A key's model, site and feature; only a model's name may hold spaces. */
+function splitKey(key: string): [string, string, number] {
+  const parts = key.split(' ');
+  return [parts.slice(0, -2).join(' '), parts[parts.length - 2], Number(parts[parts.length - 1])];
+}
+
 /** Lines in an order that does not depend on when they were written, so that merges touch few lines. */
 const inOrder = (a: LabelEntry, b: LabelEntry): number =>
   a.model.localeCompare(b.model) || a.site.localeCompare(b.site, 'en', { numeric: true }) || a.feature - b.feature;
@@ -102,6 +108,19 @@ export class Labels {
     this.refresh();
     const all = this.entries.get(keyOf({ model, site, feature }));
     return all && [...new Set(all)].join(' | ');
+  }
+
+  /** Features of a model whose label holds a text, whatever its case. Throws InputFileError. */
+  matching(model: string, text: string): { site: string; feature: number }[] {
+    this.refresh();
+    const wanted = text.trim().toLowerCase();
+    const out: { site: string; feature: number }[] = [];
+    for (const [key, labels] of this.entries) {
+      if (!labels.some((l) => l.toLowerCase().includes(wanted))) continue;
+      const [of, site, feature] = splitKey(key);
+      if (of === model) out.push({ site, feature });
+    }
+    return out;
   }
 
   /** Sets or, with an empty text, removes a label. Throws InputFileError when the file cannot be read or written. */

@@ -17,6 +17,7 @@ import {
 import { parsePrompts } from '../../prompts';
 import { bar, table as columns } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
+import { csv } from '../csv';
 import { Progress, writeJson, writeText } from '../output';
 import { tokenList, wholeNumber } from '../parse';
 
@@ -80,17 +81,15 @@ const cell = (x: string | number | null): string => {
   return x.length > 60 ? `${x.slice(0, 59)}…` : x;
 };
 
-const quoteCsv = (x: string | number | null): string => {
-  const t = x === null ? '' : String(x);
-  return /[",\n\r]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t;
-};
-
 /** One table as CSV (RFC 4180). Throws UsageError, listing the tables, for a name that is none. */
 export function csvOf(r: ExperimentResult, name: string | true): string {
   const t = name === true ? r.tables[0] : r.tables.find((x) => x.id === name);
   if (!t)
     throw new UsageError(`--csv: there is no table ${String(name)}; there are ${r.tables.map((x) => x.id).join(', ')}`);
-  return [t.columns.map((c) => c.key), ...t.rows].map((row) => row.map(quoteCsv).join(',')).join('\r\n');
+  return csv(
+    t.columns.map((c) => c.key),
+    t.rows,
+  );
 }
 
 const SHOWN = 25;
