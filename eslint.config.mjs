@@ -19,9 +19,11 @@ const server = {
   text: ['attribution'],
   experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts'],
   interop: ['errors', 'model', 'attribution'],
-  corpus: ['errors', 'dictionaries', 'engine', 'prompts', 'store'],
+  corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'store'],
+  python: [],
   lsp: [
     'corpus',
+    'python',
     'experiments',
     'analyses',
     'attribution',
@@ -37,6 +39,7 @@ const server = {
   ],
   cli: [
     'corpus',
+    'python',
     'experiments',
     'text',
     'errors',

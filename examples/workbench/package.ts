@@ -26,6 +26,7 @@ const SHIPPED = [
   'demo/model',
   'demo/saes',
   'demo/README.md',
+  'server/python',
 ];
 /** The pictures that the README shows. */
 const pictures = (): string[] =>

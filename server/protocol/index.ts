@@ -6,7 +6,7 @@
  */
 
 import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
-import type { ExperimentInfo, ExperimentResult, ExperimentValues } from './experiments';
+import type { ExperimentInfo, ExperimentResult, ExperimentValues, Table } from './experiments';
 
 /** A prompt by content. */
 export interface PromptRef {
@@ -286,6 +286,13 @@ export interface Requests {
     params: { id: string; values: ExperimentValues; prompts: ExperimentPrompts };
     result: ExperimentResult;
   };
+  /** A script for TransformerLens and SAELens that makes a result's tables again and compares them. */
+  'attentionCircuits/experimentScript': {
+    params: { id: string; values: ExperimentValues; prompts: ExperimentPrompts; tables: Table[] };
+    result: { text: string };
+  };
+  /** The same for what a feature's view shows. */
+  'attentionCircuits/featureScript': { params: { site: string; feature: number }; result: { text: string } };
   /** Generated sentences as the text of a prompt file. */
   'attentionCircuits/ioi': { params: { count: number; seed: number; conjunction: string }; result: { text: string } };
   'attentionCircuits/heat': { params: { uri: string; site: string; feature: number }; result: HeatResult };

@@ -56,6 +56,36 @@ describe.skipIf(!browserPath)('experiment panel', () => {
     await p.page.close();
   });
 
+  test('thousands of rows: only those in the window are drawn; the keyboard reaches the last; sorting goes to the top', async () => {
+    const p = await openPanel(browser, server, args('heads', { top: 400 }));
+    await done(p);
+    const region = p.page.getByRole('region', { name: 'Features of each head' });
+    expect(await region.locator('table').getAttribute('aria-rowcount')).toBe('6401');
+    expect(await region.locator('tbody tr').count()).toBeLessThan(120);
+    await region.focus();
+    await p.page.keyboard.press('End');
+    await region.locator('tr[aria-rowindex="6401"]').waitFor();
+    expect(await region.locator('tr[aria-rowindex="6401"] td').nth(1).innerText()).toBe('400');
+    expect(await region.locator('tbody tr').count()).toBeLessThan(120);
+    await region.locator('th button', { hasText: 'decoder share' }).click();
+    const first = region.locator('tr[aria-rowindex="2"] td').nth(3);
+    await first.waitFor();
+    const most = Number(await first.innerText());
+    expect(most).toBeGreaterThanOrEqual(Number(await region.locator('tr[aria-rowindex="9"] td').nth(3).innerText()));
+    await p.page.close();
+  });
+
+  test('copied as Python: a script with the tables', async () => {
+    const p = await openPanel(browser, server, args('dla', { top: 3 }));
+    await done(p);
+    await p.page.locator('vscode-button', { hasText: 'Copy as Python' }).click();
+    await expect.poll(() => p.sent.find((m) => m.type === 'copy')).toMatchObject({ what: 'script' });
+    const { text } = p.sent.find((m) => m.type === 'copy') as { text: string };
+    expect(text).toContain('HookedTransformer');
+    expect(text).toMatch(/"components":\{"embedding"|"components":\{/);
+    await p.page.close();
+  });
+
   test('tables sort by their headings, and are saved as CSV; the result as JSON with its settings', async () => {
     const p = await openPanel(browser, server, args('dla', { top: 7 }));
     await done(p);

@@ -70,6 +70,17 @@ export class ExperimentPanel {
     this.host.send({ type: 'save', name, format, data });
   }
 
+  private async copyPython(r: ExperimentResult): Promise<void> {
+    const { prompts } = this.args;
+    const q = { id: r.experiment, values: r.settings.values, prompts, tables: r.tables };
+    try {
+      const { text } = await this.host.request('attentionCircuits/experimentScript', q, this.abort.signal);
+      this.host.send({ type: 'copy', text, what: 'script' });
+    } catch (e) {
+      this.content.prepend(h('div', { class: 'error', role: 'alert' }, (e as Error).message));
+    }
+  }
+
   private show(r: ExperimentResult): void {
     const settings = Object.entries(r.settings.values).map(([k, v]) =>
       h('div', { class: 'fact' }, h('dt', {}, k), h('dd', {}, String(v))),
@@ -92,6 +103,11 @@ export class ExperimentPanel {
         'div',
         { class: 'actions' },
         button('Run again', 'Run with the same settings', () => void this.run()),
+        button(
+          'Copy as Python',
+          'Copy a script for TransformerLens and SAELens that computes these tables again and compares them',
+          () => void this.copyPython(r),
+        ),
         button('JSON', 'Save the result with its settings', () =>
           this.save(r.experiment, 'json', JSON.stringify(r, null, 1)),
         ),

@@ -1,8 +1,13 @@
-/** A table that sorts by its headings and shows its rows in pages, however many there are. */
+/** A table that sorts by its headings and draws only the rows in its window, however many there are. */
 import type { Cell, Table } from '../../server/protocol/experiments';
 import { button, fill, h } from '../ui';
 
-const PAGE = 50;
+const ROW_HEIGHT = 23;
+const OVERSCAN = 12;
+/** Tables of so few rows are drawn whole. */
+const WHOLE = 60;
+/** Characters of the widest column. */
+const WIDEST = 60;
 
 export interface Sorting {
   column: number;
@@ -34,53 +39,93 @@ const show = (x: Cell): string => {
   return size < 1e-3 || size >= 1e5 ? x.toExponential(2) : x.toFixed(size < 10 ? 4 : 2);
 };
 
+/** Characters that the widest cell of each column takes, so that columns keep their width while rows come and go. */
+const widths = (t: Table): number[] =>
+  t.columns.map((c, i) =>
+    t.rows.reduce((n, r) => Math.max(n, Math.min(WIDEST, show(r[i]).length)), c.title.length + 2),
+  );
+
+/** The rows of a table; of many, only those in the window are drawn, between two empty rows as high as the rest. */
+class Rows {
+  readonly body = h('tbody', {});
+  private drawn = '';
+
+  constructor(
+    private readonly box: HTMLElement,
+    private rows: readonly Cell[][],
+  ) {
+    box.addEventListener('scroll', () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(box);
+  }
+
+  set(rows: readonly Cell[][]): void {
+    this.rows = rows;
+    this.drawn = '';
+    this.box.scrollTop = 0;
+    this.draw();
+  }
+
+  private range(): [number, number] {
+    const n = this.rows.length;
+    if (n <= WHOLE) return [0, n];
+    const { scrollTop, clientHeight } = this.box;
+    const first = Math.max(0, Math.floor(scrollTop / ROW_HEIGHT) - OVERSCAN);
+    return [first, Math.min(n, first + Math.ceil(clientHeight / ROW_HEIGHT) + 2 * OVERSCAN)];
+  }
+
+  draw(): void {
+    const [first, last] = this.range();
+    if (this.drawn === `${first} ${last}`) return;
+    this.drawn = `${first} ${last}`;
+    const gap = (rows: number): HTMLElement | null => {
+      if (rows === 0) return null;
+      const tr = h('tr', { class: 'gap', 'aria-hidden': 'true' });
+      tr.style.height = `${rows * ROW_HEIGHT}px`;
+      return tr;
+    };
+    const row = (r: readonly Cell[], i: number): HTMLElement =>
+      // The heading is the first row that assistive software counts.
+      h(
+        'tr',
+        { 'aria-rowindex': first + i + 2 },
+        ...r.map((x) => h('td', { class: typeof x === 'number' ? 'number' : 'text', title: show(x) }, show(x))),
+      );
+    fill(this.body, gap(first), ...this.rows.slice(first, last).map(row), gap(this.rows.length - last));
+  }
+}
+
 /** The table with its controls. */
 export function resultTable(t: Table, onCsv: () => void): HTMLElement {
   let by: Sorting | null = null;
-  let shown = PAGE;
-  const box = h('div', {});
+  const box = h('div', { class: 'heat-scroll', tabindex: 0, role: 'region', 'aria-label': t.title });
+  const rows = new Rows(box, t.rows);
+  const head = h('thead', {});
+  const ch = widths(t);
   const draw = (): void => {
     const heads = t.columns.map((c, i) => {
       const order = by?.column === i ? (by.descending ? 'descending' : 'ascending') : 'none';
       const sort = (): void => {
         by = { column: i, descending: by?.column === i ? !by.descending : true };
         draw();
+        head.querySelectorAll('button')[i].focus();
       };
       const mark = order === 'none' ? '' : order === 'descending' ? ' ▾' : ' ▴';
-      return h(
-        'th',
-        { scope: 'col', 'aria-sort': order },
-        h(
-          'button',
-          { type: 'button', class: 'link-button', title: `Sort by ${c.title}`, onclick: sort },
-          c.title + mark,
-        ),
-      );
+      const title = `Sort by ${c.title}`;
+      const sorter = h('button', { type: 'button', class: 'link-button', title, onclick: sort }, c.title + mark);
+      const th = h('th', { scope: 'col', 'aria-sort': order }, sorter);
+      th.style.minWidth = `${ch[i]}ch`;
+      return th;
     });
-    const rows = sorted(t.rows, by).slice(0, shown);
-    const body = rows.map((r) =>
-      h('tr', {}, ...r.map((x) => h('td', { class: typeof x === 'number' ? 'number' : 'text' }, show(x)))),
-    );
-    const left = t.rows.length - rows.length;
-    const more = (): void => {
-      shown += PAGE * 4;
-      draw();
-    };
-    fill(
-      box,
-      h(
-        'div',
-        { class: 'heat-scroll', tabindex: 0, role: 'region', 'aria-label': t.title },
-        h('table', { class: 'numbers' }, h('thead', {}, h('tr', {}, ...heads)), h('tbody', {}, ...body)),
-      ),
-      left > 0 && button(`Show more (${left} left)`, 'Show more rows', more),
-    );
+    fill(head, h('tr', { 'aria-rowindex': 1 }, ...heads));
+    rows.set(sorted(t.rows, by));
   };
+  fill(box, h('table', { class: 'numbers result-table', 'aria-rowcount': t.rows.length + 1 }, head, rows.body));
   draw();
   return h(
     'section',
     { class: 'result' },
     h('h2', {}, t.title),
+    t.rows.length > WHOLE && h('p', { class: 'note' }, `${t.rows.length.toLocaleString()} rows`),
     box,
     h('div', { class: 'actions' }, button('CSV', 'Save this table as CSV', onCsv)),
   );

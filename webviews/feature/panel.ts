@@ -140,6 +140,16 @@ export class FeaturePanel {
     }
   }
 
+  private async copyPython(): Promise<void> {
+    const { site, feature } = this.args;
+    try {
+      const { text } = await this.host.request('attentionCircuits/featureScript', { site, feature }, this.abort.signal);
+      this.host.send({ type: 'copy', text, what: 'script' });
+    } catch (e) {
+      this.content.prepend(h('div', { class: 'error', role: 'alert' }, (e as Error).message));
+    }
+  }
+
   private lens(r: FeatureResult): HTMLElement {
     const title = h(
       'h2',
@@ -206,6 +216,11 @@ export class FeaturePanel {
           'primary',
         ),
         button('Label', 'Label this feature in the workspace', () => this.host.send({ type: 'label', site, feature })),
+        button(
+          'Copy as Python',
+          'Copy a script for TransformerLens and SAELens that computes this again',
+          () => void this.copyPython(),
+        ),
         button('Copy name', 'Copy SITE/INDEX', () =>
           this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
         ),

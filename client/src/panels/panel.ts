@@ -22,6 +22,8 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
   'attentionCircuits/dashboard',
   'attentionCircuits/attention',
   'attentionCircuits/experiment',
+  'attentionCircuits/experimentScript',
+  'attentionCircuits/featureScript',
 ]);
 
 const UPDATE_DELAY_MS = 700;

@@ -47,6 +47,12 @@ function sideBySide(
     .slice(0, top);
 }
 
+const nameOf = (p: { text: string | null; id: number }): string => JSON.stringify(p.text ?? p.id);
+
+/** Answer and distractor of a case, or one token. */
+const tokensOf = (c: Case, likeliest: number): number[] =>
+  c.answer !== null && c.distractor !== null ? [c.answer, c.distractor] : [c.answer ?? likeliest];
+
 /** The first two prompts beside each other: predictions, features at the last position, and the tree of the first one's answer. */
 export const compare: Experiment = {
   id: 'compare',
@@ -55,6 +61,15 @@ export const compare: Experiment = {
     'Left, right and difference of two prompts: predictions, features, and the parts of the logit or logit difference.',
   needs: 'two',
   parameters: [{ name: 'top', description: 'rows shown', type: 'integer', default: 20, min: 1 }],
+  async data(context, tables) {
+    const { engine, cases } = context;
+    const logits = await lastLogits(engine, (await context.run(cases[0])).trace);
+    const all = topPredictions(logits, engine.model.config.d_vocab, engine);
+    const ids = new Map(all.map((p) => [nameOf(p), p.id]));
+    const rows = tables.find((t) => t.id === 'predictions')?.rows ?? [];
+    const predictions = Object.fromEntries(rows.map((r) => [String(r[0]), ids.get(String(r[0]))]));
+    return { tokens: tokensOf(cases[0], all[0].id), predictions };
+  },
   async run(context) {
     const { cases, engine } = context;
     if (cases.length !== 2) throw new UsageError(`comparing needs two prompts, there are ${cases.length}`);
@@ -62,15 +77,9 @@ export const compare: Experiment = {
     const [l, r] = cases;
     const logits = await Promise.all(cases.map(async (c) => lastLogits(engine, (await context.run(c)).trace)));
     const [best] = topPredictions(logits[0], 1, engine);
-    const tokens = l.answer !== null && l.distractor !== null ? [l.answer, l.distractor] : [l.answer ?? best.id];
+    const tokens = tokensOf(l, best.id);
     const probabilities = logits.map(
-      (x) =>
-        new Map(
-          topPredictions(x, engine.model.config.d_vocab, engine).map((p) => [
-            JSON.stringify(p.text ?? p.id),
-            p.probability,
-          ]),
-        ),
+      (x) => new Map(topPredictions(x, engine.model.config.d_vocab, engine).map((p) => [nameOf(p), p.probability])),
     );
     const [left, right] = [await childrenOf(context, l, tokens), await childrenOf(context, r, tokens)];
     const columns = { name: 'name', left: l.name, right: r.name, difference: 'difference' };

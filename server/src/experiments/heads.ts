@@ -151,6 +151,36 @@ export const heads: Experiment = {
   },
 };
 
+/** How long the sequences and prefixes are. Throws UsageError when they do not fit the model. */
+function prefixSizes(context: ExperimentContext): { length: number; longest: number; count: number } {
+  const { d_vocab, n_ctx } = context.engine.model.config;
+  const length = Math.min(number(context, 'length'), n_ctx - 1);
+  const longest = Math.min(number(context, 'longest'), Math.floor(length / 2) - 2);
+  if (longest < 1 || d_vocab <= length + 1) throw new UsageError('the sequences are too short for a repeated prefix');
+  return { length, longest, count: number(context, 'count') };
+}
+
+/** Random distinct tokens in which the `prefix` tokens up to `from` stand a first time just before `to`. */
+function* sequences(
+  context: ExperimentContext,
+): Generator<{ prefix: number; tokens: number[]; from: number; to: number }> {
+  const { d_vocab, bosTokenId } = context.engine.model.config;
+  const { length, longest, count } = prefixSizes(context);
+  const random = seeded(number(context, 'seed'));
+  const upTo = (n: number): number => Math.floor(random() * n);
+  const head = bosTokenId === null ? [] : [bosTokenId];
+  for (let prefix = 1; prefix <= longest; prefix++) {
+    for (let i = 0; i < count; i++) {
+      const tokens = distinct(random, d_vocab, length, bosTokenId);
+      const first = upTo(length - 2 * prefix - 1);
+      const second = first + prefix + 1 + upTo(length - prefix - (first + prefix + 1));
+      for (let j = 0; j < prefix; j++) tokens[second + j] = tokens[first + j];
+      const shift = head.length;
+      yield { prefix, tokens: [...head, ...tokens], from: second + prefix - 1 + shift, to: first + prefix + shift };
+    }
+  }
+}
+
 /**
  * Long-prefix induction (reference §12.7): random distinct tokens, a prefix of n tokens repeated later; how much the head attends from the end of
  * the repeat to the token after the first occurrence, by n.
@@ -168,33 +198,20 @@ export const prefix: Experiment = {
     { name: 'length', description: 'tokens in a sequence', type: 'integer', default: 64, min: 8 },
     { name: 'seed', description: 'of the generator', type: 'integer', default: 1, min: 0 },
   ],
+  data: (context) => Promise.resolve([...sequences(context)]),
   async run(context) {
     const { engine } = context;
     const { layer, head } = parseHead(engine, text(context, 'head'));
-    const { d_vocab, bosTokenId, n_ctx } = engine.model.config;
-    const length = Math.min(number(context, 'length'), n_ctx - 1);
-    const random = seeded(number(context, 'seed'));
-    const upTo = (n: number): number => Math.floor(random() * n);
-    const count = number(context, 'count');
-    const longest = Math.min(number(context, 'longest'), Math.floor(length / 2) - 2);
-    if (longest < 1 || d_vocab <= length + 1) throw new UsageError('the sequences are too short for a repeated prefix');
-    const rows = [];
-    for (let n = 1; n <= longest; n++) {
-      const scores: number[] = [];
-      for (let i = 0; i < count; i++) {
-        await context.step(`prefix ${n}`, (n - 1 + i / count) / longest);
-        const tokens = distinct(random, d_vocab, length, bosTokenId);
-        const a1 = upTo(length - 2 * n - 1);
-        const a2 = a1 + n + 1 + upTo(length - n - (a1 + n + 1));
-        for (let j = 0; j < n; j++) tokens[a2 + j] = tokens[a1 + j];
-        const all = bosTokenId === null ? tokens : [bosTokenId, ...tokens];
-        const shift = all.length - tokens.length;
-        const { trace } = await engine.run(all, undefined, context.signal);
-        const S = all.length;
-        scores.push(trace.layers[layer].pattern[(head * S + a2 + n - 1 + shift) * S + a1 + n + shift]);
-      }
-      rows.push({ length: n, mean: mean(scores), error: standardError(scores) });
+    const { longest, count } = prefixSizes(context);
+    const scores = new Map<number, number[]>();
+    for (const [i, q] of [...sequences(context)].entries()) {
+      await context.step(`prefix ${q.prefix}`, i / (longest * count));
+      const { trace } = await engine.run(q.tokens, undefined, context.signal);
+      const S = q.tokens.length;
+      const score = trace.layers[layer].pattern[(head * S + q.from) * S + q.to];
+      scores.set(q.prefix, [...(scores.get(q.prefix) ?? []), score]);
     }
+    const rows = [...scores].map(([length, v]) => ({ length, mean: mean(v), error: standardError(v) }));
     return {
       summary: [
         `Head ${layer}.${head} attends ${fixed(rows[0].mean, 2)} after a prefix of 1 and ${fixed(rows[rows.length - 1].mean, 2)} after ${longest}.`,

@@ -62,29 +62,25 @@ function corrupted(context: ExperimentContext, c: Case, random: () => number): {
   return { text: FILLER + swapWords(swapWords(c.text, io, a), s, b), io: a, s: b };
 }
 
-/** The corrupted run and where the role stands in it. */
-async function source(
+/** The corrupted prompt and where the role stands in it. */
+function source(
   context: ExperimentContext,
   c: Case,
   index: number,
   random: () => number,
-): Promise<{ trace: Trace; at: number; text: string }> {
+): { tokens: number[]; at: number; text: string } {
   const { engine, cases } = context;
   const role = parseRole(text(context, 'role'));
   if (text(context, 'corruption') === 'twin') {
     const twin = cases[index % 2 === 0 ? index + 1 : index - 1];
-    return { trace: (await context.run(twin)).trace, at: roleOf(twin, role), text: twin.text ?? twin.name };
+    return { tokens: twin.tokens, at: roleOf(twin, role), text: twin.text ?? twin.name };
   }
   const made = corrupted(context, c, random);
   const bos = c.tokens[0] === engine.model.config.bosTokenId;
   const { tokens } = engine.prompt(made.text, bos);
   const { roles } = rolesOf(engine, tokens, ` ${made.io}`, ` ${made.s}`);
   const other: Case = { ...c, name: `${c.name} corrupted`, text: made.text, tokens, roles };
-  return {
-    trace: (await engine.run(tokens, undefined, context.signal)).trace,
-    at: roleOf(other, role),
-    text: made.text,
-  };
+  return { tokens, at: roleOf(other, role), text: made.text };
 }
 
 /**
@@ -113,6 +109,16 @@ export const noise: Experiment = {
     roleParameter('role', 'which position', 'S2'),
     { name: 'seed', description: 'for fresh names', type: 'integer', default: 1, min: 0 },
   ],
+  data(context) {
+    const random = seeded(Number(context.values.seed));
+    const role = parseRole(text(context, 'role'));
+    const others = context.cases.map((c, i) => {
+      const { tokens, at } = source(context, c, i, random);
+      return { tokens, at, to: roleOf(c, role) };
+    });
+    const layers = parseLayers(text(context, 'layers'), context.engine.model.config.n_layers);
+    return Promise.resolve({ layers, others });
+  },
   async run(context) {
     const { cases, engine } = context;
     needAnswers(cases);
@@ -136,12 +142,10 @@ export const noise: Experiment = {
       await context.step(`prompt ${c.name}`, i / cases.length);
       const clean = (await context.run(c)).trace;
       const to = roleOf(c, role);
-      const other = await source(context, c, i, random);
+      const other = source(context, c, i, random);
+      const { trace } = await engine.run(other.tokens, undefined, context.signal);
       const patch = new Map(
-        layers.map((l) => [
-          HOOKS[hook](l),
-          replaceRows(activationOf(other.trace, hook, l), [{ from: other.at, to }], d),
-        ]),
+        layers.map((l) => [HOOKS[hook](l), replaceRows(activationOf(trace, hook, l), [{ from: other.at, to }], d)]),
       );
       const zero = new Map(layers.map((l) => [HOOKS[hook](l), replaceRows(null, [{ from: to, to }], d)]));
       const ld = await logitDifference(engine, clean, c);

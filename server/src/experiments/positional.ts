@@ -54,6 +54,12 @@ export const positional: Experiment = {
     { name: 'seed', description: 'of the generator', type: 'integer', default: 1, min: 0 },
     { name: 'top', description: 'features shown', type: 'integer', default: 20, min: 1 },
   ],
+  data: (context) =>
+    Promise.resolve({
+      groups: groups(context).map((g) =>
+        g.cases.map(({ name, tokens, template, roles }) => ({ name, tokens, template, roles })),
+      ),
+    }),
   async run(context) {
     const { engine } = context;
     const role = parseRole(text(context, 'role'));

@@ -45,4 +45,6 @@ export type Findings = Pick<ExperimentResult, 'summary' | 'tables' | 'charts' | 
 
 export interface Experiment extends ExperimentInfo {
   run(context: ExperimentContext): Promise<Findings>;
+  /** What a script needs besides prompts and settings to make the tables again. */
+  data?(context: ExperimentContext, tables: readonly Table[]): Promise<unknown>;
 }

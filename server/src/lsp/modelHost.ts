@@ -56,6 +56,11 @@ export class ModelHost {
     this.labelFile = new Labels(o.settings.labels);
   }
 
+  /** Folder of the installed extension. */
+  get home(): string {
+    return this.o.home;
+  }
+
   get settings(): ServerSettings {
     return this.o.settings;
   }

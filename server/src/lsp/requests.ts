@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import {
   type AttentionResult,
   type ExperimentPrompts,
@@ -40,77 +39,8 @@ import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
+import { experimentScript, featureScript } from './scripts';
 import { expandNode, gridOf, type LabelOf, pack, sourcesOf, wireNode } from './trees';
-
-const prompt = z.object({ text: z.string(), bos: z.boolean() });
-const position = z.number().int().min(0);
-const feature = z.number().int().min(0);
-const root = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('feature'), site: z.string(), feature, position }),
-  z.object({ type: z.literal('logit'), tokens: z.array(z.number().int()).min(1).max(2), position }),
-]);
-const node = z.string().max(100_000);
-
-/** The shape of each request's parameters; what does not fit is refused by name. */
-export const schemas = {
-  'attentionCircuits/status': z.object({}),
-  'attentionCircuits/load': z.object({}),
-  'attentionCircuits/reload': z.object({}),
-  'attentionCircuits/prompt': z.object({ prompt }),
-  'attentionCircuits/locate': z.object({ uri: z.string(), offset: z.number().int().min(0) }),
-  'attentionCircuits/features': z.object({ prompt, position, limit: z.number().int().min(1).max(1000) }),
-  'attentionCircuits/root': z.object({ prompt, root }),
-  'attentionCircuits/expand': z.object({
-    prompt,
-    root,
-    node,
-    view: z.enum(['residual', 'component']),
-    by: z.enum(['source', 'head']),
-    limit: z.number().int().min(1).max(5000),
-  }),
-  'attentionCircuits/grid': z.object({ prompt, root, node }),
-  'attentionCircuits/sources': z.object({ prompt, root, node }),
-  'attentionCircuits/validate': z.object({ prompt, root, edge: node }),
-  'attentionCircuits/ablate': z.object({
-    prompt,
-    root,
-    features: z
-      .array(z.object({ site: z.string(), feature, position: position.optional() }))
-      .min(1)
-      .max(1000),
-  }),
-  'attentionCircuits/feature': z.object({ site: z.string(), feature }),
-  'attentionCircuits/dashboard': z.object({ site: z.string(), feature }),
-  'attentionCircuits/indexCorpus': z.object({}),
-  'attentionCircuits/searchFeatures': z.object({
-    by: z.enum(['text', 'label', 'prompt']),
-    text: z.string().max(100_000),
-    limit: z.number().int().min(1).max(1000),
-  }),
-  'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
-  'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000).optional() }),
-  'attentionCircuits/experiments': z.object({}),
-  'attentionCircuits/experiment': z.object({
-    id: z.string(),
-    values: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
-    prompts: z.discriminatedUnion('from', [
-      z.object({ from: z.literal('document'), uri: z.string() }),
-      z.object({
-        from: z.literal('generated'),
-        count: z.number().int().min(1).max(10_000),
-        seed: z.number().int().min(0),
-      }),
-      z.object({ from: z.literal('prompt'), prompt }),
-      z.object({ from: z.literal('none') }),
-    ]),
-  }),
-  'attentionCircuits/ioi': z.object({
-    count: z.number().int().min(1).max(10_000),
-    seed: z.number().int().min(0),
-    conjunction: z.string(),
-  }),
-  'attentionCircuits/heat': z.object({ uri: z.string(), site: z.string(), feature }),
-} satisfies { [M in RequestMethod]: z.ZodType<Requests[M]['params']> };
 
 /** What the handlers need of the open documents. */
 export interface OpenPrompts {
@@ -358,6 +288,13 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       attention(await analyse(q.prompt, signal), q.layer, q.head, q.destination),
     'attentionCircuits/experiments': () => Promise.resolve({ experiments: EXPERIMENTS.map(infoOf) }),
     'attentionCircuits/experiment': (q, signal) => experiment(host, open, q, signal),
+    'attentionCircuits/experimentScript': async (q, signal) => {
+      const engine = await host.engine();
+      return { text: await experimentScript(host, engine, casesFor(engine, open, q.prompts), q, signal) };
+    },
+    'attentionCircuits/featureScript': async (q) => ({
+      text: await featureScript(host, await host.engine(), corpus, q),
+    }),
     'attentionCircuits/ioi': async (q) => {
       const engine = await host.engine();
       return { text: ioiFile(ioiSentences(engine, q.count, q.seed, q.conjunction), q.seed) };

@@ -23,7 +23,8 @@ import { answerCompletions, answerStart, codeActions, directiveCompletions } fro
 import { hoverMarkdown, wireFeatures } from './hover';
 import { escapeMarkdown } from './markdown';
 import { type Analysis, ModelHost, type ProgressSink } from './modelHost';
-import { type OpenPrompts, requestHandlers, schemas } from './requests';
+import { type OpenPrompts, requestHandlers } from './requests';
+import { schemas } from './schemas';
 import { documentSymbols, foldingRanges } from './structure';
 
 const settingsSchema = z.object({

@@ -5,12 +5,14 @@ import {
   Corpus,
   type CorpusExample,
   type FeatureDashboard,
+  featureSpec,
   featuresOfPrompt,
   type FoundFeature,
   textOf,
 } from '../../corpus';
 import { type Engine } from '../../engine';
 import { UsageError } from '../../errors';
+import { pythonScript } from '../../python';
 import { bar, percent, quote, signed, table } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
 import { csv } from '../csv';
@@ -107,11 +109,16 @@ function addFeature(program: Command, context: Context): void {
     )
     .requiredOption('--feature <site/index>', 'the feature')
     .option('--csv', 'print the examples as CSV')
-    .action((o: CorpusOptions & { feature: string }) =>
+    .option('--python', 'print a script for TransformerLens and SAELens that computes the same and compares')
+    .action((o: CorpusOptions & { feature: string; python?: boolean }) =>
       withIndex(context, o, async (engine, corpus) => {
         const { site, feature } = siteFeature('--feature', o.feature);
         const dashboard = corpus.dashboard(site, feature);
         if (!dashboard) throw missing(o);
+        if (o.python) {
+          const spec = await featureSpec(engine, site, feature, dashboard);
+          return writeText(pythonScript(context.home, `Feature ${site}/${feature}`, 'feature', spec));
+        }
         const details = await featureDetails(engine, site, feature, 10);
         const lens = await residualLens(engine, site, feature, 10);
         if (o.json) return writeJson({ site, feature, ...details, lens, dashboard });

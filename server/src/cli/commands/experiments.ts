@@ -13,8 +13,11 @@ import {
   ioiFile,
   ioiSentences,
   runExperiment,
+  scriptOf,
+  scriptSpec,
 } from '../../experiments';
 import { parsePrompts } from '../../prompts';
+import { pythonScript } from '../../python';
 import { bar, table as columns } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
 import { csv } from '../csv';
@@ -29,6 +32,7 @@ interface ExperimentOptions extends Omit<CommonOptions, 'prompt' | 'tokens'> {
   answer?: string;
   distractor?: string;
   csv?: string | true;
+  python?: boolean;
 }
 
 const camel = (name: string): string => name.replace(/-(\w)/g, (_m, c: string) => c.toUpperCase());
@@ -120,6 +124,7 @@ function addExperiment(program: Command, context: Context, e: Experiment): void 
     .option('--tokens <ids>', 'token ids, 1,2,3; several prompts with ; between')
     .option('--answer <id>', 'answer of --tokens')
     .option('--distractor <id>', 'distractor of --tokens')
+    .option('--python', 'print a script for TransformerLens and SAELens that makes the tables again and compares them')
     .option('--csv [table]', 'print one table as CSV (default: the first)');
   for (const p of e.parameters) {
     const option = new Option(
@@ -130,7 +135,8 @@ function addExperiment(program: Command, context: Context, e: Experiment): void 
     command.addOption(option.default(p.type === 'flag' ? undefined : String(p.default)));
   }
   command.action(async (o: ExperimentOptions & Record<string, string | boolean | undefined>) => {
-    if (o.json && o.csv !== undefined) throw new UsageError('give one of --json and --csv');
+    if ([o.json, o.csv, o.python].filter((x) => x !== undefined).length > 1)
+      throw new UsageError('give one of --json, --csv and --python');
     const values: ExperimentValues = {};
     for (const p of e.parameters) {
       const v = o[camel(p.name)];
@@ -146,13 +152,30 @@ function addExperiment(program: Command, context: Context, e: Experiment): void 
       };
       const result = await runExperiment(e, engine, cases, values, { signal: context.signal, step });
       progress.end();
-      if (o.json) await writeJson(result);
+      if (o.python) {
+        const spec = await scriptOf(e.id, engine, cases, values, result.tables, { signal: context.signal, step });
+        await writeText(pythonScript(context.home, e.title, e.id, spec));
+      } else if (o.json) await writeJson(result);
       else await writeText(o.csv === undefined ? human(result) : csvOf(result, o.csv));
     } finally {
       progress.end();
       await engine.close();
     }
   });
+}
+
+/** A script for the logit differences of generated prompts. */
+async function ioiScript(context: Context, engine: Engine, source: string): Promise<string> {
+  const cases = casesOf(engine, parsePrompts(source).prompts);
+  const rows = [];
+  for (const c of cases) {
+    const run = await engine.run(c.tokens, undefined, context.signal);
+    const { logits } = await run.logitsAt(c.tokens.length - 1);
+    rows.push([c.name, logits[c.answer ?? 0] - logits[c.distractor ?? 0]]);
+  }
+  const columns = ['name', 'ld'].map((key) => ({ key, title: key }));
+  const spec = scriptSpec('ioi', engine, cases, {}, null, [{ id: 'prompts', title: '', columns, rows }]);
+  return pythonScript(context.home, 'Generated sentences', 'ioi', { ...spec, sites: [] });
 }
 
 /** `ioi`: writes a prompt file of generated sentences. */
@@ -162,25 +185,31 @@ function addIoi(program: Command, context: Context): void {
     .option('--count <n>', 'sentences', '20')
     .option('--seed <n>', 'of the generator', '1')
     .option('--conjunction <word>', 'between the names', 'and')
+    .option('--python', 'print a script for TransformerLens that computes the logit differences again')
     .option('--out <file>', 'write the prompt file there instead of printing it')
-    .action(async (o: CommonOptions & { count: string; seed: string; conjunction: string; out?: string }) => {
-      const engine = await openEngine(context, o);
-      try {
-        const seed = wholeNumber('--seed', o.seed);
-        const sentences = ioiSentences(engine, wholeNumber('--count', o.count, 1), seed, o.conjunction);
-        const source = ioiFile(sentences, seed);
-        if (o.json) {
-          const cases = casesOf(engine, parsePrompts(source).prompts);
-          await writeJson({
-            seed,
-            prompts: sentences.map((s, i) => ({ ...s, tokens: cases[i].tokens, roles: cases[i].roles })),
-          });
-        } else if (o.out === undefined) await writeText(source);
-        if (o.out !== undefined) writeFileSync(o.out, source);
-      } finally {
-        await engine.close();
-      }
-    });
+    .action(
+      async (
+        o: CommonOptions & { count: string; seed: string; conjunction: string; out?: string; python?: boolean },
+      ) => {
+        const engine = await openEngine(context, o);
+        try {
+          const seed = wholeNumber('--seed', o.seed);
+          const sentences = ioiSentences(engine, wholeNumber('--count', o.count, 1), seed, o.conjunction);
+          const source = ioiFile(sentences, seed);
+          if (o.python) await writeText(await ioiScript(context, engine, source));
+          else if (o.json) {
+            const cases = casesOf(engine, parsePrompts(source).prompts);
+            await writeJson({
+              seed,
+              prompts: sentences.map((s, i) => ({ ...s, tokens: cases[i].tokens, roles: cases[i].roles })),
+            });
+          } else if (o.out === undefined) await writeText(source);
+          if (o.out !== undefined) writeFileSync(o.out, source);
+        } finally {
+          await engine.close();
+        }
+      },
+    );
 }
 
 /** The paper's experiments, one command each. */
