@@ -5,7 +5,9 @@ import { runSpliced } from '../../server/src/analyses';
 import { activationAt } from '../../server/src/dictionaries';
 import { Engine } from '../../server/src/engine';
 import { type Trace } from '../../server/src/model';
+import { buildTree } from '../../server/src/attribution';
 import {
+  align,
   type Case,
   caseOfTokens,
   casesOf,
@@ -160,7 +162,55 @@ describe('on the demo model', () => {
 
   test('comparison of a prompt with itself is zero everywhere', async () => {
     const r = await run('compare', {}, [cases[0], { ...cases[0], name: 'again' }]);
-    for (const t of ['predictions', 'features', 'tree']) for (const x of rowsOf(r, t)) expect(x.difference).toBe(0);
+    for (const t of ['predictions', 'features', 'tree', 'branches'])
+      for (const x of rowsOf(r, t)) expect(x.difference).toBe(0);
+  });
+
+  test('trees side by side: each side is its own tree; swapped names change places when tokens are aligned', async () => {
+    const [left, right] = casesOf(
+      engine,
+      parsePrompts(
+        ['John and Mary', 'Mary and John']
+          .map((n) => `When ${n} went to the shops, John gave the bag to\n-> " Mary" | " John"\n`)
+          .join(''),
+      ).prompts,
+    );
+    const tokens = [left.answer ?? 0, left.distractor ?? 0];
+    for (const by of ['position', 'token'] as const) {
+      const rows = rowsOf(await run('compare', { depth: 2, children: 3, align: by }, [left, right]), 'branches');
+      for (const [side, c] of [
+        ['left', left],
+        ['right', right],
+      ] as const) {
+        const root = { type: 'logit' as const, tokens, position: c.tokens.length - 1 };
+        const own = await buildTree(await engine.run(c.tokens), root, {
+          depth: 2,
+          top: 400,
+          view: 'component',
+          by: 'source',
+        });
+        const all = [...own.children, ...own.children.flatMap((n) => n.children)].map((n) => n.contribution);
+        for (const row of rows.filter((x) => x[side] !== null))
+          expect(Math.min(...all.map((v) => Math.abs(v - Number(row[side]))))).toBeLessThan(1e-6);
+        const [first] = rows;
+        expect(Math.max(...all.slice(0, own.children.length).map(Math.abs))).toBeGreaterThanOrEqual(
+          Math.abs(Number(first[side])),
+        );
+      }
+      // Feature 2.74 reads the name that is only once there: at 4 in one prompt, at 2 in the other.
+      const read = rows.filter((x) => String(x.branch).startsWith('\u2003← " Mary"'));
+      const across = read.filter((x) => String(x.branch).includes('" Mary" @4 | " Mary" @2'));
+      expect(across.length > 0).toBe(by === 'token');
+    }
+    expect([...align([5, 6, 7], [9, 5, 6, 7], 'position')]).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+    ]);
+    expect([...align([5, 6, 5], [5, 5, 9], 'token')]).toEqual([
+      [0, 0],
+      [2, 1],
+    ]);
   });
 
   test('positional features are found on given prompts and on generated ones', async () => {

@@ -56,6 +56,26 @@ describe.skipIf(!browserPath)('experiment panel', () => {
     await p.page.close();
   });
 
+  test('two prompts of a file side by side, their trees node beside node', async () => {
+    const uri = 'file:///two.prompts';
+    const text = ['John and Mary', 'Mary and John']
+      .map((n) => `When ${n} went to the shops, John gave the bag to\n-> " Mary" | " John"\n`)
+      .join('');
+    await server.open(uri, text);
+    const p = await openPanel(browser, server, {
+      panel: 'experiment',
+      id: 'compare',
+      values: { align: 'token' },
+      prompts: { from: 'document', uri },
+    });
+    await done(p);
+    const trees = p.page.getByRole('region', { name: /The trees/ });
+    await trees.locator('td', { hasText: '" Mary" @4 | " Mary" @2' }).first().waitFor();
+    expect(await accessibilityProblems(p.page)).toEqual([]);
+    await shot(p.page, 'experiment-compare');
+    await p.page.close();
+  });
+
   test('thousands of rows: only those in the window are drawn; the keyboard reaches the last; sorting goes to the top', async () => {
     const p = await openPanel(browser, server, args('heads', { top: 400 }));
     await done(p);

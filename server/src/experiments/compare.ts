@@ -1,7 +1,8 @@
 import { expand, makeRoot, type TreeNode } from '../attribution';
 import { topPredictions } from '../analyses';
 import { UsageError } from '../errors';
-import { fixed, lastLogits, number, table } from './common';
+import { type Alignment, branches } from './branches';
+import { fixed, lastLogits, number, table, text } from './common';
 import { type Case, type Experiment, type ExperimentContext } from './types';
 
 /** Key of a root's child that means the same in both prompts: positions left out. */
@@ -60,7 +61,18 @@ export const compare: Experiment = {
   description:
     'Left, right and difference of two prompts: predictions, features, and the parts of the logit or logit difference.',
   needs: 'two',
-  parameters: [{ name: 'top', description: 'rows shown', type: 'integer', default: 20, min: 1 }],
+  parameters: [
+    { name: 'top', description: 'rows shown', type: 'integer', default: 20, min: 1 },
+    { name: 'depth', description: 'levels of the trees', type: 'integer', default: 3, min: 1 },
+    { name: 'children', description: 'children shown of each node of the trees', type: 'integer', default: 4, min: 1 },
+    {
+      name: 'align',
+      description: 'what is compared in the trees: positions from the end, or equal tokens',
+      type: 'choice',
+      default: 'position',
+      choices: ['position', 'token'],
+    },
+  ],
   async data(context, tables) {
     const { engine, cases } = context;
     const logits = await lastLogits(engine, (await context.run(cases[0])).trace);
@@ -96,6 +108,23 @@ export const compare: Experiment = {
           sideBySide(await activationsAtEnd(context, l), await activationsAtEnd(context, r), top),
         ),
         table('tree', 'Parts of the value', columns, sideBySide(left.parts, right.parts, top)),
+        table(
+          'branches',
+          'The trees; each number is a part of the node above',
+          { branch: 'node', left: l.name, right: r.name, difference: 'difference', level: 'level' },
+          await branches(
+            [await context.run(l), await context.run(r)],
+            [
+              { type: 'logit', tokens, position: l.tokens.length - 1 },
+              { type: 'logit', tokens, position: r.tokens.length - 1 },
+            ],
+            {
+              depth: number(context, 'depth'),
+              top: number(context, 'children'),
+              by: text(context, 'align') as Alignment,
+            },
+          ),
+        ),
       ],
       charts: [
         { type: 'bar', title: 'Difference of the parts', table: 'tree', label: 'name', value: 'difference' },
