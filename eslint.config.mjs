@@ -39,6 +39,7 @@ const server = {
   ],
   cli: [
     'corpus',
+    'store',
     'python',
     'experiments',
     'text',

@@ -58,11 +58,20 @@ test('search by text and by prompt', async () => {
     return (JSON.parse(r.stdout) as { features: FoundFeature[] }).features;
   };
   for (const f of await search('--text', 'shops', '--limit', '5')) expect(f.text).toContain('shops');
+  const labels = join(dir, 'labels.jsonl');
+  const label = {
+    model: 'attention-circuits-demo',
+    site: 'blocks.2.attn.hook_z',
+    feature: 74,
+    label: 'reads the Name',
+  };
+  writeFileSync(labels, `${JSON.stringify(label)}\n`);
+  expect(await search('--label', 'name', '--labels', labels)).toMatchObject([{ site: label.site, feature: 74 }]);
   const fired = await search('--prompt', 'John gave the bag to', '--limit', '8');
   const strengths = fired.map((f) => f.activation ?? 0);
   expect(strengths).toHaveLength(8);
   expect([...strengths].sort((a, b) => b - a)).toEqual(strengths);
-  expect((await cli(['search', ...options], env)).stderr).toMatch(/give one of --text and --prompt/);
+  expect((await cli(['search', ...options], env)).stderr).toMatch(/give one of --text, --label and --prompt/);
   expect((await cli(['search', ...options, '--text', 'x', '--json', '--csv'], env)).stderr).toMatch(/--json and --csv/);
 });
 

@@ -72,6 +72,7 @@ describe.skipIf(!browserPath)('experiment panel', () => {
     const trees = p.page.getByRole('region', { name: /The trees/ });
     await trees.locator('td', { hasText: '" Mary" @4 | " Mary" @2' }).first().waitFor();
     expect(await accessibilityProblems(p.page)).toEqual([]);
+    await trees.scrollIntoViewIfNeeded();
     await shot(p.page, 'experiment-compare');
     await p.page.close();
   });

@@ -112,7 +112,11 @@ export function resultTable(t: Table, onCsv: () => void): HTMLElement {
       const mark = order === 'none' ? '' : order === 'descending' ? ' ▾' : ' ▴';
       const title = `Sort by ${c.title}`;
       const sorter = h('button', { type: 'button', class: 'link-button', title, onclick: sort }, c.title + mark);
-      const th = h('th', { scope: 'col', 'aria-sort': order }, sorter);
+      const th = h(
+        'th',
+        { scope: 'col', 'aria-sort': order, class: typeof t.rows[0]?.[i] === 'string' ? 'text' : '' },
+        sorter,
+      );
       th.style.minWidth = `${ch[i]}ch`;
       return th;
     });

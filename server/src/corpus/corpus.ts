@@ -119,6 +119,10 @@ export class Corpus {
     this.engine.dictionary(site).checkFeature(feature);
     const index = this.index();
     if (!index) return null;
+    return index.together(() => this.read(index, site, feature));
+  }
+
+  private read(index: IndexFile, site: string, feature: number): FeatureDashboard {
     const corpus = index.readMeta();
     const s = index.feature(site, feature);
     const active = s?.active ?? 0;
@@ -141,13 +145,14 @@ export class Corpus {
   /** Features by the words at and around their strongest occurrences, best first; null without an index. */
   search(text: string, limit: number): FoundFeature[] | null {
     const index = this.index();
-    return (
-      index?.search(text, limit).map(({ site, feature }) => {
+    if (!index) return null;
+    return index.together(() =>
+      index.search(text, limit).map(({ site, feature }) => {
         const s = index.feature(site, feature);
         const [strongest] = s?.top() ?? [];
         const text = strongest ? textOf(this.example(index, strongest)) : '';
         return { site, feature, activation: s?.max ?? null, text };
-      }) ?? null
+      }),
     );
   }
 

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Database, type SQLiteValue } from 'node-sqlite3-wasm';
+import { Database, type SQLiteValue, type Statement } from 'node-sqlite3-wasm';
 import { z } from 'zod';
 import { InputFileError, RuntimeFailure } from '../errors';
 import { type CorpusContext } from './contexts';
@@ -79,6 +79,8 @@ function alive(pid: number): boolean {
  * An index under construction is written by one process, in transactions, each of which leaves a state to go on from.
  */
 export class IndexFile {
+  private readonly statements = new Map<string, Statement>();
+
   private constructor(
     readonly path: string,
     private readonly db: Database,
@@ -125,11 +127,27 @@ export class IndexFile {
     }
   }
 
+  /** Reads several things under one lock, which is most of what a read costs. */
+  together<T>(job: () => T): T {
+    this.db.exec('BEGIN');
+    try {
+      return job();
+    } finally {
+      this.db.exec('COMMIT');
+    }
+  }
+
+  private statement(sql: string): Statement {
+    let s = this.statements.get(sql);
+    if (!s) this.statements.set(sql, (s = this.db.prepare(sql)));
+    return s;
+  }
+
   /** Reads, waiting for other readers; one that was killed leaves its lock, which is taken away after a second. */
   private all(sql: string, values: SQLiteValue[] = []): Record<string, SQLiteValue>[] {
     for (let tries = 0; ; tries++) {
       try {
-        return this.db.all(sql, values) as Record<string, SQLiteValue>[];
+        return this.statement(sql).all(values) as Record<string, SQLiteValue>[];
       } catch (e) {
         if (this.writing || tries > LOCK_TRIES || !/locked/.test((e as Error).message)) throw e;
         if (tries === LOCK_TRIES) rmSync(`${this.path}.lock`, { recursive: true, force: true });
@@ -269,6 +287,8 @@ export class IndexFile {
   }
 
   close(): void {
+    for (const s of this.statements.values()) s.finalize();
+    this.statements.clear();
     this.db.close();
     if (this.writing) rmSync(`${this.path}.pid`, { force: true });
   }

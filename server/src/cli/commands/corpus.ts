@@ -13,6 +13,7 @@ import {
 import { type Engine } from '../../engine';
 import { UsageError } from '../../errors';
 import { pythonScript } from '../../python';
+import { Labels } from '../../store';
 import { bar, percent, quote, signed, table } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
 import { csv } from '../csv';
@@ -151,18 +152,23 @@ function addFeature(program: Command, context: Context): void {
 
 function addSearch(program: Command, context: Context): void {
   withCorpus(program.command('search'))
-    .description('find features by the words at their strongest examples, or by a prompt they fire in')
+    .description('find features by the words at their strongest examples, by label, or by a prompt they fire in')
     .option('--text <words>', 'words, or beginnings of words, at or around the strongest examples')
     .option('--prompt <text>', 'a prompt')
+    .option('--label <text>', 'part of a label in --labels')
+    .option('--labels <file>', 'the label file', '.attention-circuits/labels.jsonl')
     .option('--limit <n>', 'features shown', '20')
     .option('--csv', 'print CSV')
-    .action((o: CorpusOptions & { text?: string; limit: string }) =>
+    .action((o: CorpusOptions & { text?: string; label?: string; labels: string; limit: string }) =>
       withIndex(context, o, async (engine, corpus) => {
-        if ((o.text === undefined) === (o.prompt === undefined))
-          throw new UsageError('give one of --text and --prompt');
+        if ([o.text, o.prompt, o.label].filter((x) => x !== undefined).length !== 1)
+          throw new UsageError('give one of --text, --label and --prompt');
         const limit = wholeNumber('--limit', o.limit, 1);
         let found: FoundFeature[] | null;
-        if (o.prompt === undefined) found = corpus.search(o.text ?? '', limit);
+        if (o.label !== undefined) {
+          const hits = new Labels(resolve(o.labels)).matching(engine.model.config.modelName, o.label);
+          found = hits.slice(0, limit).map((f) => ({ ...f, activation: null, text: '' }));
+        } else if (o.prompt === undefined) found = corpus.search(o.text ?? '', limit);
         else {
           const { tokens } = engine.prompt(o.prompt, engine.model.config.bosTokenId !== null);
           found = await featuresOfPrompt(await engine.run(tokens), engine.dictionaries.keys(), limit);
