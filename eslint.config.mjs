@@ -20,7 +20,7 @@ const server = {
   experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts'],
   interop: ['errors', 'model', 'attribution'],
   corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'store'],
-  python: [],
+  python: ['attribution', 'engine'],
   lsp: [
     'corpus',
     'python',

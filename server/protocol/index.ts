@@ -291,6 +291,8 @@ export interface Requests {
     params: { id: string; values: ExperimentValues; prompts: ExperimentPrompts; tables: Table[] };
     result: { text: string };
   };
+  /** The same for nodes of a tree, by their ids; those between them and the root come along. */
+  'attentionCircuits/treeScript': { params: WithRoot<{ nodes: string[] }>; result: { text: string } };
   /** The same for what a feature's view shows. */
   'attentionCircuits/featureScript': { params: { site: string; feature: number }; result: { text: string } };
   /** Generated sentences as the text of a prompt file. */

@@ -97,6 +97,37 @@ describe.skipIf(!python)('run against the stand-ins', () => {
     expect(runScript(source).out).toMatch(/[3-9]\d numbers compared, .* 0 beyond the tolerance/);
   });
 
+  const PROMPT = ['--prompt', 'When John and Mary went to the shops, John gave the bag to'];
+  test.each([
+    [
+      'a logit difference by components',
+      ['--root', 'logitdiff:" Mary"|" John"@14', '--view', 'component', '--depth', '4', '--top', '3'],
+    ],
+    [
+      'a logit by residual features and heads',
+      ['--root', 'logit:" Mary"@14', '--view', 'residual', '--by', 'head', '--depth', '4', '--top', '3'],
+    ],
+    ['a transcoder feature', ['--root', 'blocks.0.ln2.hook_normalized/199@4', '--depth', '3', '--top', '4']],
+    [
+      'opaque attention',
+      [
+        '--root',
+        'logitdiff:" Mary"|" John"@14',
+        '--sae',
+        'demo/saes/blocks.0.attn.hook_z',
+        '--view',
+        'component',
+        '--depth',
+        '3',
+        '--top',
+        '3',
+      ],
+    ],
+  ])('the tree of %s', { timeout: 60_000 }, async (_name, options) => {
+    const r = runScript(await scriptOf('tree', ...PROMPT, ...options));
+    expect(r.out).toMatch(/[1-9]\d+ numbers compared, .* 0 beyond the tolerance/);
+  });
+
   test('a wrong number is said to differ', async () => {
     const source = (await scriptOf('dla', '--ioi', '1')).replace(
       /"embedding":\{"mean":-?[\d.]+/,

@@ -175,6 +175,21 @@ describe.skipIf(!browserPath)('circuit panel', () => {
     await p.page.close();
   });
 
+  test('a node and the whole tree are copied as Python', async () => {
+    const p = await opened();
+    await items(p).nth(1).click();
+    const copied = (): string[] => p.sent.flatMap((m) => (m.type === 'copy' ? [m.text] : []));
+    await p.page.locator('.details vscode-button', { hasText: 'Copy as Python' }).click();
+    await expect.poll(() => copied().length).toBe(1);
+    await p.page.locator('summary').click();
+    await p.page.locator('.toolbar vscode-button', { hasText: 'Copy as Python' }).click();
+    await expect.poll(() => copied().length).toBe(2);
+    const count = (text: string): number => text.match(/"contribution"/g)?.length ?? 0;
+    expect(count(copied()[0])).toBe(2);
+    expect(count(copied()[1])).toBeGreaterThan(5);
+    await p.page.close();
+  });
+
   test('hovering a node sends its source range to the editor', async () => {
     const p = await opened();
     await items(p).nth(1).locator('.twisty').click();
@@ -239,7 +254,7 @@ describe.skipIf(!browserPath)('circuit panel', () => {
     };
     const [e] = json.tree.expansions;
     expect(e.children.reduce((s, c) => s + c.contribution, 0) + e.cut.sum + e.remainder).toBeCloseTo(e.value, 9);
-    await p.page.locator('vscode-button', { hasText: 'Copy' }).click();
+    await p.page.locator('vscode-button', { hasText: /^\s*Copy\s*$/ }).click();
     await expect
       .poll(() => p.sent.find((m) => m.type === 'copy'))
       .toMatchObject({ text: expect.stringContaining('+2.356 (10.0%) ▲ blocks.2.attn.hook_z/74') as string });

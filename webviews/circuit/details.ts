@@ -45,6 +45,7 @@ export interface DetailsEvents {
   openFeature(): void;
   openAttention(head: number): void;
   whyAttended(): void;
+  copyPython(): void;
   label(): void;
   heat(): void;
   gridPattern(pattern: boolean): void;
@@ -246,6 +247,9 @@ function actions(i: DetailsInput, events: DetailsEvents): HTMLElement {
       button('Re-root here', 'Make this feature the root of the tree — R', () => events.reroot()),
     button(pinned ? 'Unpin' : 'Pin', 'Keep this node at hand — P, or Ctrl/Cmd-click', () => events.pin()),
     button('Rename', 'Give this node a name of your own — F2', () => events.beginRename()),
+    button('Copy as Python', 'Copy a script for TransformerLens and SAELens that computes this number again', () =>
+      events.copyPython(),
+    ),
     isFeature && button('Label', 'Label this feature in the workspace', () => events.label()),
     isFeature && button('Feature', 'Open the feature: heads, logits, where it fires', () => events.openFeature()),
     isFeature && button('Color tokens', 'Color the tokens of the open files by this feature', () => events.heat()),

@@ -21,6 +21,8 @@ function openedJson(store: CircuitStore): string {
   return JSON.stringify({ prompt: text, tokens: prompt?.tokens, root, choices, tree: opened, ...marks }, null, 1);
 }
 
+/** Nodes that one script computes again. */
+const MAX_SCRIPT_NODES = 500;
 export class CircuitPanel {
   private readonly store: CircuitStore;
   private readonly banner = h('div', { id: 'banner' });
@@ -63,6 +65,7 @@ export class CircuitPanel {
       search: (text) => store.find(text),
       collapseAll: () => store.collapseAll(),
       copy: () => host.send({ type: 'copy', text: outlineText(store.rows, store.names), what: 'tree' }),
+      copyPython: () => void this.copyPython(store.rows.flatMap((r) => (r.type === 'node' ? [r.node.id] : []))),
       save: (format) => void this.exportAs(format),
     });
     const title = h('h1', { class: 'visually-hidden' }, 'Circuit');
@@ -261,6 +264,18 @@ export class CircuitPanel {
   }
 
   /** Asks why the head that carries most of the selected node attends to its strongest source, against the runner-up. */
+  /** A script for nodes, on the clipboard. */
+  private async copyPython(nodes: string[]): Promise<void> {
+    const { prompt, root } = this.store.args;
+    try {
+      const q = { prompt, root, nodes: nodes.slice(0, MAX_SCRIPT_NODES) };
+      const { text } = await this.host.request('attentionCircuits/treeScript', q);
+      this.host.send({ type: 'copy', text, what: 'script' });
+    } catch (e) {
+      this.banner.append(h('div', { class: 'error', role: 'alert' }, (e as Error).message));
+    }
+  }
+
   private whyAttended(): void {
     const { grid, args } = this.store;
     if (!grid) return;
@@ -313,6 +328,7 @@ export class CircuitPanel {
         host.send({ type: 'open', args });
       },
       whyAttended: () => this.whyAttended(),
+      copyPython: () => void this.copyPython([node.id]),
       label: () => {
         if (isFeature) host.send({ type: 'label', site, feature });
       },

@@ -8,6 +8,7 @@ export interface ToolbarEvents {
   search(text: string): void;
   collapseAll(): void;
   copy(): void;
+  copyPython(): void;
   save(format: 'svg' | 'png' | 'json'): void;
 }
 
@@ -65,6 +66,11 @@ export function toolbar(c: Choices, events: ToolbarEvents): HTMLElement {
           { class: 'buttons' },
           button('Collapse', 'Close everything but the root', () => events.collapseAll()),
           button('Copy', 'Copy the tree as text', () => events.copy()),
+          button(
+            'Copy as Python',
+            'Copy a script for TransformerLens and SAELens that computes the shown nodes again',
+            () => events.copyPython(),
+          ),
           button('SVG', 'Save the picture as SVG', () => events.save('svg')),
           button('PNG', 'Save the picture as PNG', () => events.save('png')),
           button('JSON', 'Save the opened tree as JSON', () => events.save('json')),

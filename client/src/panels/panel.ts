@@ -24,6 +24,7 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
   'attentionCircuits/experiment',
   'attentionCircuits/experimentScript',
   'attentionCircuits/featureScript',
+  'attentionCircuits/treeScript',
 ]);
 
 const UPDATE_DELAY_MS = 700;

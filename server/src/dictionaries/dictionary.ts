@@ -1,5 +1,5 @@
 import { UnsupportedError, UsageError } from '../errors';
-import { type DictionaryConfig, openDictionaryFolder } from '../formats';
+import { type DictionaryConfig, openDictionarySource } from '../formats';
 import { addScaled, dot, mean } from '../maths';
 import { floats, ints, type Results, type Runtime } from '../runtime';
 import { type CachedWeights, type ImportOptions } from '../store';
@@ -15,6 +15,8 @@ const ENCODE_ROWS = 64;
 const GATHER_ROWS = 4096;
 
 function siteOf(path: string, c: DictionaryConfig): { kind: DictionaryKind; layer: number } {
+  // A file that does not say what it reads can be encoded and decoded; a model refuses it.
+  if (c.hook_name === '') return { kind: 'residual', layer: -1 };
   const m = /^blocks\.(\d+)\.(.+)$/.exec(c.hook_name);
   const layer = m ? Number(m[1]) : -1;
   const hook = m?.[2];
@@ -211,9 +213,9 @@ export class Dictionary {
   }
 }
 
-/** Opens a SAELens folder as a dictionary, importing it into the cache on first use. */
+/** Opens a SAELens folder or a dictionary file, importing it into the cache on first use. */
 export async function openDictionary(path: string, runtime: Runtime, options: ImportOptions = {}): Promise<Dictionary> {
-  const folder = openDictionaryFolder(path);
+  const folder = await openDictionarySource(path);
   try {
     return new Dictionary(path, folder.config, await importDictionary(folder, options), runtime);
   } finally {

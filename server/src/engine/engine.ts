@@ -1,6 +1,6 @@
 import { InputFileError, UnsupportedError, UsageError, throwIfCancelled } from '../errors';
 import { type Dictionary, openDictionary } from '../dictionaries';
-import { findDictionaryFolders } from '../formats';
+import { findDictionaries } from '../formats';
 import {
   combineContracts,
   type Contract,
@@ -42,6 +42,8 @@ function shapesFor(d: Dictionary, m: ModelWeights): void {
   const fail = (what: string): never => {
     throw new InputFileError(d.path, `does not fit the model ${m.path} (${modelName}): ${what}`);
   };
+  if (d.site === '')
+    fail('nothing says which activation it reads; put its configuration beside it, or its hook into its name');
   if (d.layer >= n_layers) fail(`it reads ${d.site}, the model has layers 0 to ${n_layers - 1}`);
   if (d.config.d_in !== d_model) fail(`d_in is ${d.config.d_in}, the model's ${d.site} has ${d_model} numbers`);
   if (d.config.d_out !== d_model) fail(`d_out is ${d.config.d_out}, the model's stream has ${d_model} numbers`);
@@ -72,7 +74,7 @@ export class Engine {
     for (const r of decision.reasons) notice(`provider ${decision.provider}; passed over ${r}`);
     const runtime = new Runtime(decision.provider, weights.bytes < SMALL_MODEL ? 1 : undefined);
     const bySite = new Map<string, Dictionary>();
-    for (const path of options.dictionaries.flatMap(findDictionaryFolders)) {
+    for (const path of options.dictionaries.flatMap(findDictionaries)) {
       await new Promise((r) => setImmediate(r));
       throwIfCancelled(options.signal);
       const d = await openDictionary(path, runtime, importing(path));

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputFileError, UnsupportedError } from '../errors';
 import { readJsonObject } from './jsonFile';
@@ -207,25 +207,4 @@ export function openDictionaryFolder(path: string): DictionaryFolder {
     weights.close();
     throw e;
   }
-}
-
-/**
- * The dictionary folders at or directly below a path, sorted by name. Throws InputFileError when there is none.
- */
-export function findDictionaryFolders(path: string): string[] {
-  if (!existsSync(path)) throw new InputFileError(path, 'the dictionary does not exist');
-  if (!statSync(path).isDirectory())
-    throw new InputFileError(path, 'expected a dictionary folder (cfg.json, sae_weights.safetensors)');
-  if (existsSync(join(path, 'cfg.json'))) return [path];
-  const found = readdirSync(path)
-    .sort()
-    .map((name) => join(path, name))
-    .filter((p) => existsSync(join(p, 'cfg.json')));
-  if (found.length > 0) return found;
-  if (existsSync(join(path, 'sae_weights.safetensors')))
-    throw new InputFileError(join(path, 'cfg.json'), 'the file does not exist');
-  throw new InputFileError(
-    path,
-    'holds no dictionary: expected cfg.json and sae_weights.safetensors here or in its folders',
-  );
 }

@@ -39,7 +39,7 @@ import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
-import { experimentScript, featureScript } from './scripts';
+import { experimentScript, featureScript, treeScript } from './scripts';
 import { expandNode, gridOf, type LabelOf, pack, sourcesOf, wireNode } from './trees';
 
 /** What the handlers need of the open documents. */
@@ -292,6 +292,9 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       const engine = await host.engine();
       return { text: await experimentScript(host, engine, casesFor(engine, open, q.prompts), q, signal) };
     },
+    'attentionCircuits/treeScript': async (q, signal) => ({
+      text: await treeScript(host, await analyse(q.prompt, signal), q.root, q.nodes),
+    }),
     'attentionCircuits/featureScript': async (q) => ({
       text: await featureScript(host, await host.engine(), corpus, q),
     }),

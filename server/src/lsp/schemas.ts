@@ -80,6 +80,7 @@ export const schemas = {
       )
       .max(20),
   }),
+  'attentionCircuits/treeScript': z.object({ prompt, root, nodes: z.array(node).max(2000) }),
   'attentionCircuits/featureScript': z.object({ site: z.string(), feature }),
   'attentionCircuits/ioi': z.object({
     count: z.number().int().min(1).max(10_000),

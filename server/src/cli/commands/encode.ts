@@ -1,7 +1,7 @@
 import { type Command } from 'commander';
 import { openDictionary } from '../../dictionaries';
 import { UsageError } from '../../errors';
-import { findDictionaryFolders } from '../../formats';
+import { findDictionaries } from '../../formats';
 import { chooseProvider, type ProviderChoice, Runtime } from '../../runtime';
 import { type Context, importProgress, withOutput } from '../common';
 import { notice, writeJson, writeText } from '../output';
@@ -14,7 +14,7 @@ export function addEncode(program: Command, context: Context): void {
     .requiredOption('--sae <path>', 'the dictionary')
     .requiredOption('--input <file>', 'JSON file {"x": [[…], …]}, rows that the dictionary sees')
     .action(async (o: { sae: string; input: string; provider: ProviderChoice; json?: boolean }) => {
-      const folders = findDictionaryFolders(o.sae);
+      const folders = findDictionaries(o.sae);
       if (folders.length > 1) throw new UsageError(`${o.sae} holds ${folders.length} dictionaries; give one`);
       const decision = await chooseProvider(o.provider);
       for (const r of decision.reasons) notice(`provider ${decision.provider}; passed over ${r}`);

@@ -3,6 +3,7 @@ import { buildTree, type By, type NodeJson, type View } from '../../attribution'
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { writeJson, writeText } from '../output';
 import { parseRoot, wholeNumber } from '../parse';
+import { pythonScript, treeSpec } from '../../python';
 import { bar, GLYPHS, nodeLabel, percent, signed } from '../../text';
 
 /** A node's name, with the activation of features. */
@@ -46,18 +47,26 @@ export function addTree(program: Command, context: Context): void {
       new Option('--view <view>', 'what the stream opens into').choices(['residual', 'component']).default('residual'),
     )
     .addOption(new Option('--by <by>', 'what attention opens into').choices(['source', 'head']).default('source'))
-    .action(async (o: CommonOptions & { root: string; depth: string; top: string; view: View; by: By }) => {
-      const depth = wholeNumber('--depth', o.depth);
-      const top = wholeNumber('--top', o.top);
-      await withRun(context, o, async (engine, run) => {
-        const root = await buildTree(run, parseRoot(engine, o.root), {
-          depth,
-          top,
-          view: o.view,
-          by: o.by,
-          signal: context.signal,
+    .option('--python', 'print a script for TransformerLens and SAELens that computes every contribution again')
+    .action(
+      async (o: CommonOptions & { python?: boolean; root: string; depth: string; top: string; view: View; by: By }) => {
+        const depth = wholeNumber('--depth', o.depth);
+        const top = wholeNumber('--top', o.top);
+        await withRun(context, o, async (engine, run) => {
+          const spec = parseRoot(engine, o.root);
+          const root = await buildTree(run, spec, {
+            depth,
+            top,
+            view: o.view,
+            by: o.by,
+            signal: context.signal,
+          });
+          if (o.python)
+            return writeText(
+              pythonScript(context.home, 'A tree', 'tree', treeSpec(engine, run.trace.tokens, spec, root)),
+            );
+          await (o.json ? writeJson({ root }) : writeText(treeText(root)));
         });
-        await (o.json ? writeJson({ root }) : writeText(treeText(root)));
-      });
-    });
+      },
+    );
 }
