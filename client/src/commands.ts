@@ -59,6 +59,18 @@ async function attribute(s: Services, args?: AttributeArguments): Promise<void> 
   openCircuit(s, at.uri, at.prompt, { type: 'logit', tokens: [id], position: position - 1 }, position);
 }
 
+/** A script that computes a number again, on the clipboard: a hover's feature, or the logit of the token at the cursor. */
+async function copyPython(s: Services, args?: AttributeArguments): Promise<void> {
+  const at = args ? null : await tokenAtCursor(s);
+  if (at?.token.position === 0) throw new NothingHere('nothing predicts the first token.');
+  const prompt = args ? await promptOf(s, args) : (at?.prompt ?? { text: '', bos: true });
+  const tokens = at ? [at.token.id] : [];
+  const root = args?.root ?? { type: 'logit' as const, tokens, position: (at?.token.position ?? 1) - 1 };
+  const { text } = await s.server.request('attentionCircuits/treeScript', { prompt, root, nodes: [] });
+  await vscode.env.clipboard.writeText(text);
+  vscode.window.setStatusBarMessage('Attention Circuits: script copied', 3000);
+}
+
 async function attributeNext(s: Services): Promise<void> {
   const at = await tokenAtCursor(s);
   const { tokens, predictions } = await s.server.request('attentionCircuits/prompt', { prompt: at.prompt });
@@ -206,9 +218,9 @@ async function chooseModel(): Promise<void> {
     if (!model) return;
     const dictionaries = await vscode.window.showOpenDialog({
       canSelectFolders: true,
-      canSelectFiles: false,
+      canSelectFiles: true,
       canSelectMany: true,
-      title: 'Dictionary folders (SAELens)',
+      title: 'Dictionaries: SAELens folders, .pt, .npz, or folders of them',
     });
     await configuration.update(
       'dictionaries',
@@ -249,6 +261,7 @@ async function openExample(s: Services): Promise<void> {
 /** All commands of the manifest but those of experiments, which follow. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.attribute': attribute,
+  'attentionCircuits.copyPython': copyPython,
   'attentionCircuits.attributeNext': attributeNext,
   'attentionCircuits.attributeFeature': attributeFeature,
   'attentionCircuits.attributeItem': attributeItem,

@@ -27,6 +27,7 @@ export const SETTINGS = [
   'panel.top',
   'features.perSite',
   'labels',
+  'importedLabels',
   'corpus.folder',
   'corpus.contextLength',
   'corpus.maxTokens',
@@ -74,6 +75,7 @@ export function serverSettings(): ServerSettings {
     },
     inlayHints: setting('inlayHints.enabled'),
     labels: vscode.workspace.workspaceFolders ? resolvePath(trusted<string>('labels')) : '',
+    importedLabels: trusted<string[]>('importedLabels').map(resolvePath),
     corpus: {
       folder: corpusFolder(),
       contextLength: setting('corpus.contextLength'),

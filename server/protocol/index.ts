@@ -329,6 +329,8 @@ export interface ServerSettings {
   inlayHints: boolean;
   /** File of the workspace's labels; empty without a workspace folder. */
   labels: string;
+  /** Label files of other tools, shown where the workspace has no label of its own. */
+  importedLabels: string[];
   /** Texts for feature dashboards: a folder or a file (empty without one), tokens of a context, tokens at most. */
   corpus: { folder: string; contextLength: number; maxTokens: number };
 }
@@ -348,6 +350,7 @@ export const Commands = {
   toggleHoverDetails: 'attentionCircuits.toggleHoverDetails',
   chooseModel: 'attentionCircuits.chooseModel',
   labelFeature: 'attentionCircuits.labelFeature',
+  copyPython: 'attentionCircuits.copyPython',
 } as const;
 
 /** Where a command's prompt is: by content, or (from hovers, which must stay small) by an offset of its document. */

@@ -346,6 +346,22 @@ describe('feature dashboards', () => {
     await c.request('attentionCircuits/label', { site, feature: 74, label: 'Indirect object' });
     expect(await search('label', 'OBJECT')).toEqual([`${site}/74`]);
     expect(await search('label', 'nothing')).toEqual([]);
+    // Labels of other tools are shown where the workspace has none.
+    const other = join(mkdtempSync(join(tmpdir(), 'labels-')), 'export.jsonl');
+    const line = (index: number): string =>
+      JSON.stringify({
+        modelId: 'x',
+        layer: '2-att-kk',
+        index: String(index),
+        description: 'who is given',
+        typeName: 'np_max-act',
+      });
+    writeFileSync(other, `${line(74)}\n${line(75)}\n`);
+    await c.connection.sendNotification('attentionCircuits/settings', { ...SETTINGS, importedLabels: [other] });
+    await c.until(() => c.logs.some((l) => l.includes('2 labels from')));
+    expect(await search('label', 'given')).toEqual([`${site}/74`, `${site}/75`]);
+    const { label } = await c.request('attentionCircuits/feature', { site, feature: 75 });
+    expect(label).toBe('who is given (Neuronpedia, np_max-act)');
     expect(await c.request('attentionCircuits/searchFeatures', { by: 'text', text: 'shops', limit: 5 })).toEqual({
       state: 'unset',
       features: [],

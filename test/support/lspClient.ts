@@ -22,6 +22,7 @@ export const SETTINGS: ServerSettings = {
   codeLens: { prompt: true, answers: true, features: true, token: true },
   inlayHints: false,
   labels: '',
+  importedLabels: [],
   corpus: { folder: '', contextLength: 128, maxTokens: 1e6 },
 };
 

@@ -85,9 +85,8 @@ export class CorpusHost {
     if (text.trim() === '') return [];
     if (by === 'text') return corpus?.search(text, limit) ?? [];
     if (by === 'label') {
-      const { modelName } = engine.model.config;
-      return this.host.labels
-        .matching(modelName, text)
+      return this.host
+        .featuresLabelled(engine, text)
         .filter(({ site }) => engine.dictionaries.has(site))
         .slice(0, limit)
         .map(({ site, feature }) => ({ site, feature, activation: null, text: '' }));

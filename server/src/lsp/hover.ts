@@ -63,6 +63,7 @@ function featureLine(input: HoverInput, f: WireFeature): string {
   parts.push(
     commandLink('label', Commands.labelFeature, { site: f.site, feature: f.feature } satisfies OpenFeatureArguments),
   );
+  parts.push(commandLink('Python', Commands.copyPython, attribute));
   return `- ${parts.join(' · ')}`;
 }
 

@@ -4,7 +4,7 @@ import { Engine, type Prompt, type PromptRun } from '../engine';
 import { CancelledError, EngineError, throwIfCancelled } from '../errors';
 import { traceBytes } from '../model';
 import { wireTokens } from './documents';
-import { Labels } from '../store';
+import { ImportedLabels, Labels } from '../store';
 import { Scheduler, type Priority } from '../scheduler';
 
 /** Shows how far a long job is; made by whoever owns the connection. */
@@ -51,9 +51,11 @@ export class ModelHost {
   private opened: Engine | null = null;
   private notices: string[] = [];
   private labelFile: Labels;
+  private imported = new ImportedLabels();
 
   constructor(private readonly o: ModelHostOptions) {
     this.labelFile = new Labels(o.settings.labels);
+    this.importLabels(o.settings.importedLabels);
   }
 
   /** Folder of the installed extension. */
@@ -70,10 +72,34 @@ export class ModelHost {
     return this.labelFile;
   }
 
+  /** Features by their labels, the workspace's own first. */
+  featuresLabelled(engine: Engine, part: string): { site: string; feature: number }[] {
+    const own = this.labelFile.matching(engine.model.config.modelName, part);
+    const seen = new Set(own.map((f) => `${f.site}/${f.feature}`));
+    return [...own, ...this.imported.matching(part).filter((f) => !seen.has(`${f.site}/${f.feature}`))];
+  }
+
+  /** Reads label files of other tools, beside everything else; what cannot be read is said in the log. */
+  private importLabels(paths: readonly string[]): void {
+    const labels = new ImportedLabels();
+    this.imported = labels;
+    if (paths.length === 0) return;
+    labels
+      .load(paths)
+      .then((r) => {
+        this.o.log(`${r.labels} labels from ${paths.join(', ')}`);
+        for (const p of r.problems) this.o.log(p);
+        this.o.onStatus(this.status);
+      })
+      .catch((e: unknown) => this.o.log(`labels: ${(e as Error).message}`));
+  }
+
   /** A feature's label, if there is one that can be read. */
   labelOf(engine: Engine, site: string, feature: number): string | undefined {
     try {
-      return this.labelFile.of(engine.model.config.modelName, site, feature);
+      const own = this.labelFile.of(engine.model.config.modelName, site, feature);
+      const other = own === undefined ? this.imported.of(site, feature) : undefined;
+      return own ?? (other && `${other.label} (${other.from})`);
     } catch (e) {
       this.o.log((e as Error).message);
       return undefined;
@@ -175,7 +201,10 @@ export class ModelHost {
   async configure(settings: ServerSettings): Promise<void> {
     const identity = (s: ServerSettings): string => JSON.stringify([s.model, s.dictionaries, s.contract, s.provider]);
     const changed = identity(settings) !== identity(this.o.settings);
+    const before = this.o.settings;
     this.o.settings = settings;
+    if (settings.importedLabels.join('\n') !== before.importedLabels.join('\n'))
+      this.importLabels(settings.importedLabels);
     if (settings.labels !== this.labelFile.path) this.labelFile = new Labels(settings.labels);
     if (changed) await this.drop();
     else this.trim();

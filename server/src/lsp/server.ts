@@ -37,6 +37,7 @@ const settingsSchema = z.object({
   codeLens: z.object({ prompt: z.boolean(), answers: z.boolean(), features: z.boolean(), token: z.boolean() }),
   inlayHints: z.boolean(),
   labels: z.string(),
+  importedLabels: z.array(z.string()),
   corpus: z.object({
     folder: z.string(),
     contextLength: z.number().int().min(2),

@@ -6,4 +6,5 @@ export {
   openCached,
   type CachedTensor,
 } from './weightCache';
+export { type ImportedLabel, ImportedLabels, type LabelImport, parseLabelLine, siteOfSource } from './importedLabels';
 export { type LabelEntry, Labels, parseLabels } from './labels';

@@ -201,6 +201,17 @@ export function suite(): void {
       await configuration.update('inlayHints.enabled', undefined, vscode.ConfigurationTarget.Global);
     });
 
+    it('a hovered feature is copied as a Python script', async () => {
+      const text = await hoverText(document, 3, 56);
+      const [, args] = /command:attentionCircuits\.copyPython\?([^)\s]+)\)/.exec(text) ?? [];
+      assert.ok(args, text);
+      const [given] = JSON.parse(decodeURIComponent(args)) as unknown[];
+      await vscode.commands.executeCommand('attentionCircuits.copyPython', given);
+      const script = await vscode.env.clipboard.readText();
+      assert.match(script, /HookedTransformer/);
+      assert.match(script, /"expected":\{"tree":\{"blocks\./);
+    });
+
     it('typing is not held up and the new text is what hovers answer', async () => {
       const typed = await vscode.workspace.openTextDocument({ language: 'prompts', content: 'John gave' });
       const editor = await vscode.window.showTextDocument(typed);

@@ -13,11 +13,11 @@ import {
 import { type Engine } from '../../engine';
 import { UsageError } from '../../errors';
 import { pythonScript } from '../../python';
-import { Labels } from '../../store';
+import { ImportedLabels } from '../../store';
 import { bar, percent, quote, signed, table } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
 import { csv } from '../csv';
-import { Progress, writeJson, writeText } from '../output';
+import { notice, Progress, writeJson, writeText } from '../output';
 import { siteFeature, wholeNumber } from '../parse';
 
 interface CorpusOptions extends CommonOptions {
@@ -156,7 +156,11 @@ function addSearch(program: Command, context: Context): void {
     .option('--text <words>', 'words, or beginnings of words, at or around the strongest examples')
     .option('--prompt <text>', 'a prompt')
     .option('--label <text>', 'part of a label in --labels')
-    .option('--labels <file>', 'the label file', '.attention-circuits/labels.jsonl')
+    .option(
+      '--labels <file>',
+      'label files: of this extension, Neuronpedia (.jsonl, .jsonl.gz) or feature-circuits',
+      '.attention-circuits/labels.jsonl',
+    )
     .option('--limit <n>', 'features shown', '20')
     .option('--csv', 'print CSV')
     .action((o: CorpusOptions & { text?: string; label?: string; labels: string; limit: string }) =>
@@ -166,8 +170,10 @@ function addSearch(program: Command, context: Context): void {
         const limit = wholeNumber('--limit', o.limit, 1);
         let found: FoundFeature[] | null;
         if (o.label !== undefined) {
-          const hits = new Labels(resolve(o.labels)).matching(engine.model.config.modelName, o.label);
-          found = hits.slice(0, limit).map((f) => ({ ...f, activation: null, text: '' }));
+          const labels = new ImportedLabels();
+          for (const p of (await labels.load([resolve(o.labels)])).problems) notice(p);
+          const hits = labels.matching(o.label).slice(0, limit);
+          found = hits.map(({ site, feature, label }) => ({ site, feature, label, activation: null, text: label }));
         } else if (o.prompt === undefined) found = corpus.search(o.text ?? '', limit);
         else {
           const { tokens } = engine.prompt(o.prompt, engine.model.config.bosTokenId !== null);
