@@ -21,8 +21,10 @@ const server = {
   interop: ['errors', 'model', 'attribution'],
   corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'store'],
   python: ['attribution', 'engine'],
+  golden: ['analyses', 'attribution', 'dictionaries', 'engine', 'errors', 'model'],
   lsp: [
     'corpus',
+    'golden',
     'python',
     'experiments',
     'analyses',
@@ -39,6 +41,7 @@ const server = {
   ],
   cli: [
     'corpus',
+    'golden',
     'store',
     'python',
     'experiments',

@@ -251,6 +251,41 @@ async function toggleHoverDetails(s: Services, args?: { open?: boolean }): Promi
   await vscode.commands.executeCommand('editor.action.showHover');
 }
 
+const MARKS = { pass: '✓', fail: '✕', missing: '–' } as const;
+
+/** Published numbers against those of the loaded model, as a table in a new document. */
+async function verify(s: Services): Promise<void> {
+  const { table, rows } = await s.server.request('attentionCircuits/verify', {});
+  const number = (x: string | number | null): string => (typeof x === 'number' ? x.toFixed(4) : (x ?? ''));
+  const count = (outcome: keyof typeof MARKS): number => rows.filter((r) => r.outcome === outcome).length;
+  const cell = (x: string): string => x.replaceAll('|', '\\|').replaceAll('\n', ' ');
+  const lines = rows.map((r) =>
+    [
+      MARKS[r.outcome],
+      r.id,
+      r.description,
+      r.needs ?? r.what,
+      number(r.expected),
+      number(r.got),
+      `±${r.tolerance}`,
+      r.source,
+    ]
+      .map(cell)
+      .join(' | '),
+  );
+  const content = [
+    `# Verification: ${table}`,
+    '',
+    `${count('pass')} agree, ${count('fail')} differ, ${count('missing')} need files that are not here.`,
+    '',
+    '|  | id | number | of | expected | got | tolerance | source |',
+    '|---|---|---|---|---|---|---|---|',
+    ...lines.map((l) => `| ${l} |`),
+    '',
+  ].join('\n');
+  await vscode.window.showTextDocument(await vscode.workspace.openTextDocument({ language: 'markdown', content }));
+}
+
 async function openExample(s: Services): Promise<void> {
   const file = vscode.Uri.joinPath(s.context.extensionUri, 'examples', 'ioi.prompts');
   const content = Buffer.from(await vscode.workspace.fs.readFile(file)).toString('utf8');
@@ -285,6 +320,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.showStatus': showStatus,
   'attentionCircuits.toggleHoverDetails': toggleHoverDetails,
   'attentionCircuits.openExample': openExample,
+  'attentionCircuits.verify': verify,
   ...CORPUS_COMMANDS,
   ...EXPERIMENT_COMMANDS,
 };

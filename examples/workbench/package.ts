@@ -27,6 +27,7 @@ const SHIPPED = [
   'demo/saes',
   'demo/README.md',
   'server/python',
+  'server/golden',
 ];
 /** The pictures that the README shows. */
 const pictures = (): string[] =>

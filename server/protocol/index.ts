@@ -7,6 +7,7 @@
 
 import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
 import type { ExperimentInfo, ExperimentResult, ExperimentValues, Table } from './experiments';
+import type { VerifyRow } from './verify';
 
 /** A prompt by content. */
 export interface PromptRef {
@@ -279,6 +280,8 @@ export interface Requests {
     params: { site: string; feature: number; label?: string };
     result: { label: string | null };
   };
+  /** Published numbers against those of the loaded model and dictionaries. */
+  'attentionCircuits/verify': { params: Record<string, never>; result: { table: string; rows: VerifyRow[] } };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */

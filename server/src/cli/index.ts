@@ -10,6 +10,7 @@ import { addExperiments } from './commands/experiments';
 import { addGraph } from './commands/graph';
 import { addRun } from './commands/run';
 import { addTree } from './commands/tree';
+import { addVerify } from './commands/verify';
 import { addValidate } from './commands/validate';
 import { notice } from './output';
 
@@ -42,6 +43,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     addValidate,
     addExperiments,
     addCorpus,
+    addVerify,
   ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);

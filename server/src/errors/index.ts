@@ -51,6 +51,14 @@ export class RemainderError extends EngineError {
   }
 }
 
+/** Numbers that should be the published ones are not. */
+export class VerificationError extends EngineError {
+  readonly code = EXIT_CODES.refused;
+  constructor(count: number) {
+    super(`${count} ${count === 1 ? 'number differs' : 'numbers differ'} from what is expected`);
+  }
+}
+
 /** The runtime or one of its providers failed. */
 export class RuntimeFailure extends EngineError {
   readonly code = EXIT_CODES.runtime;

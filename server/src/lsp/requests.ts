@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import {
   type AttentionResult,
   type ExperimentPrompts,
@@ -34,6 +35,7 @@ import {
   ioiSentences,
   runExperiment,
 } from '../experiments';
+import { tableFor, verify } from '../golden';
 import { type FilePrompt, parsePrompts } from '../prompts';
 import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
@@ -286,6 +288,22 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/searchFeatures': (q, signal) => corpus.search(q.by, q.text, q.limit, signal),
     'attentionCircuits/attention': async (q, signal) =>
       attention(await analyse(q.prompt, signal), q.layer, q.head, q.destination),
+    'attentionCircuits/verify': async (_q, signal) => {
+      const engine = await host.engine();
+      const table = tableFor(join(host.home, 'server', 'golden'), engine);
+      const rows = await host.withProgress('Verifying', signal, (both, report) =>
+        host.scheduler.run('batch', both, (turn) =>
+          verify(engine, table, {
+            signal: both,
+            step: async (message, fraction) => {
+              report(message, fraction);
+              await turn.breathe();
+            },
+          }),
+        ),
+      );
+      return { table: table.name, rows };
+    },
     'attentionCircuits/experiments': () => Promise.resolve({ experiments: EXPERIMENTS.map(infoOf) }),
     'attentionCircuits/experiment': (q, signal) => experiment(host, open, q, signal),
     'attentionCircuits/experimentScript': async (q, signal) => {

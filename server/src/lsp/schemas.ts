@@ -59,6 +59,7 @@ export const schemas = {
   }),
   'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
   'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000).optional() }),
+  'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({
     id: z.string(),

@@ -212,6 +212,14 @@ export function suite(): void {
       assert.match(script, /"expected":\{"tree":\{"blocks\./);
     });
 
+    it('the installation is verified against numbers of a second implementation', async () => {
+      await vscode.commands.executeCommand('attentionCircuits.verify');
+      const report = vscode.window.activeTextEditor?.document.getText() ?? '';
+      assert.match(report, /\d+ agree, 0 differ, 0 need files/);
+      await vscode.commands.executeCommand('workbench.action.revertAndCloseActiveEditor');
+      await vscode.window.showTextDocument(document);
+    });
+
     it('typing is not held up and the new text is what hovers answer', async () => {
       const typed = await vscode.workspace.openTextDocument({ language: 'prompts', content: 'John gave' });
       const editor = await vscode.window.showTextDocument(typed);

@@ -1,0 +1,190 @@
+import type { VerifyRow } from '../../protocol/verify';
+import { featureDetails, runSpliced } from '../analyses';
+import { expand, makeRoot } from '../attribution';
+import { activationAt, type Dictionary, IDENTITY_NORM } from '../dictionaries';
+import { type Engine, type PromptRun, siteInput } from '../engine';
+import { throwIfCancelled } from '../errors';
+import { type Trace } from '../model';
+import { type GoldenCheck, type GoldenTable } from './table';
+
+/** What is compared: names, what is expected of each, what was found. */
+interface Found {
+  what: string;
+  expected: number | string;
+  got: number | string;
+  /** Where it is not the row's. */
+  tolerance?: number;
+}
+
+type Prompt = Extract<GoldenCheck, { type: 'logit-difference' }>['prompts'][number];
+
+/** Dictionaries that a check reads. */
+function sitesOf(c: GoldenCheck): string[] {
+  const own = 'site' in c ? [c.site] : [];
+  return 'splice' in c ? [...own, ...c.splice] : own;
+}
+
+/** What is missing for a check, or null. */
+function missing(engine: Engine, table: GoldenTable, c: GoldenCheck): string | null {
+  if (!engine.tokenizer) return 'needs a tokenizer';
+  const { n_layers, d_model, d_vocab } = engine.model.config;
+  const m = table.model;
+  if (d_vocab !== m.d_vocab || (c.type !== 'tokens' && (n_layers !== m.n_layers || d_model !== m.d_model)))
+    return `needs a model of ${m.n_layers} layers, ${m.d_model} dimensions and ${m.d_vocab} tokens (${table.name}); this one has ${n_layers}, ${d_model}, ${d_vocab}`;
+  const without = sitesOf(c).filter((s) => !engine.dictionaries.has(s));
+  return without.length > 0 ? `needs a dictionary on ${without.join(', ')}` : null;
+}
+
+async function runOf(engine: Engine, text: string, bos = true): Promise<PromptRun> {
+  return engine.run(engine.prompt(text, bos && engine.model.config.bosTokenId !== null).tokens);
+}
+
+async function spliced(engine: Engine, run: PromptRun, splice: readonly string[]): Promise<Trace> {
+  if (splice.length === 0) return run.trace;
+  return runSpliced(engine, run, { splice: [...splice], errorTerm: false, interventions: [] });
+}
+
+const lastRow = async (engine: Engine, trace: Trace): Promise<Float32Array> =>
+  (await engine.model.unembed(trace.resid_post.slice(-engine.model.config.d_model))).logits;
+
+const idOf = (engine: Engine, text: string): number => engine.prompt(text, false).tokens[0];
+
+async function difference(engine: Engine, p: Prompt, splice: readonly string[]): Promise<number> {
+  const logits = await lastRow(engine, await spliced(engine, await runOf(engine, p.text), splice));
+  return logits[idOf(engine, p.answer)] - logits[idOf(engine, p.distractor)];
+}
+
+async function nextTokens(engine: Engine, c: Extract<GoldenCheck, { type: 'next' }>): Promise<Found[]> {
+  const logits = await lastRow(engine, (await runOf(engine, c.text)).trace);
+  const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const total = logits.reduce((s, x) => s + Math.exp(x - max), 0);
+  return c.tokens.flatMap((t, i): Found[] => {
+    const logit = logits[idOf(engine, t)];
+    return [
+      { what: `logit of ${JSON.stringify(t)}`, expected: c.logits[i], got: logit },
+      {
+        what: `probability of ${JSON.stringify(t)}`,
+        expected: c.probabilities[i],
+        got: Math.exp(logit - max) / total,
+        tolerance: c.probabilityTolerance,
+      },
+    ];
+  });
+}
+
+async function topFeatures(engine: Engine, c: Extract<GoldenCheck, { type: 'top-features' }>): Promise<Found[]> {
+  const sums = new Map<number, number>();
+  const add = (f: number, x: number): void => void sums.set(f, (sums.get(f) ?? 0) + x);
+  for (const p of c.prompts) {
+    const run = await runOf(engine, p.text);
+    const end = run.trace.tokens.length - 1;
+    if (c.by === 'activation') {
+      const acts = await run.acts(c.site);
+      for (let i = acts.offsets[end]; i < acts.offsets[end + 1]; i++) add(acts.features[i], acts.activations[i]);
+    } else {
+      const tokens = [idOf(engine, p.answer), idOf(engine, p.distractor)];
+      const root = await makeRoot(run, { type: 'logit', tokens, position: end });
+      const e = await expand(run, root, { view: 'component', by: 'source' });
+      for (const n of e?.children ?? [])
+        if (n.site === c.site && n.feature !== undefined) add(n.feature, n.contribution);
+    }
+  }
+  const top = [...sums].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).map(([f]) => f);
+  return [{ what: 'features', expected: c.expected.join(' '), got: top.slice(0, c.expected.length).join(' ') }];
+}
+
+async function activations(engine: Engine, c: Extract<GoldenCheck, { type: 'activations' }>): Promise<Found[]> {
+  const d = engine.dictionary(c.site);
+  const acts = await d.encode(siteInput(await spliced(engine, await runOf(engine, c.text, c.bos), c.splice), d));
+  const S = acts.offsets.length - 1;
+  return c.at.map(([feature, position], i) => {
+    const p = position < 0 ? S + position : position;
+    return {
+      what: `feature ${feature} @${p}`,
+      expected: c.expected[i],
+      got: p < S ? activationAt(acts, p, feature) : NaN,
+    };
+  });
+}
+
+const BLOCK = 1024;
+
+/** The features whose decoder rows lie most in a head. */
+async function mostInHead(engine: Engine, d: Dictionary, head: number, count: number): Promise<number[]> {
+  const { n_heads, d_head, d_model } = engine.model.config;
+  const shares: { feature: number; share: number }[] = [];
+  for (let start = 0; start < d.config.d_sae; start += BLOCK) {
+    const n = Math.min(BLOCK, d.config.d_sae - start);
+    const features = Int32Array.from({ length: n }, (_, i) => start + i);
+    const rows = await d.writes(features, new Float32Array(n).fill(1), new Int32Array(n), [IDENTITY_NORM]);
+    for (let i = 0; i < n; i++) {
+      const norms = Array.from({ length: n_heads }, (_, h) => {
+        let sum = 0;
+        for (let j = 0; j < d_head; j++) sum += rows[i * d_model + h * d_head + j] ** 2;
+        return Math.sqrt(sum);
+      });
+      shares.push({ feature: start + i, share: norms[head] / norms.reduce((a, b) => a + b, 0) });
+    }
+  }
+  return shares
+    .sort((a, b) => b.share - a.share)
+    .slice(0, count)
+    .map((s) => s.feature);
+}
+
+async function compute(engine: Engine, c: GoldenCheck): Promise<Found[]> {
+  switch (c.type) {
+    case 'tokens': {
+      const { tokens } = engine.prompt(c.text, false);
+      return [{ what: JSON.stringify(c.text), expected: c.expected.join(' '), got: tokens.join(' ') }];
+    }
+    case 'logit-difference': {
+      let sum = 0;
+      for (const p of c.prompts) sum += await difference(engine, p, c.splice);
+      return [{ what: 'logit difference', expected: c.expected, got: sum / c.prompts.length }];
+    }
+    case 'next':
+      return nextTokens(engine, c);
+    case 'top-features':
+      return topFeatures(engine, c);
+    case 'activations':
+      return activations(engine, c);
+    case 'head-shares': {
+      const { headShares } = await featureDetails(engine, c.site, c.feature, 1);
+      return c.expected.map((expected, h) => ({ what: `head ${h}`, expected, got: headShares?.[h] ?? NaN }));
+    }
+    case 'head-features': {
+      const found = await mostInHead(engine, engine.dictionary(c.site), c.head, c.expected.length);
+      const order = (x: readonly number[]): string => [...x].sort((a, b) => a - b).join(' ');
+      return [{ what: 'features', expected: order(c.expected), got: order(found) }];
+    }
+  }
+}
+
+const agrees = (f: Found, tolerance: number): boolean =>
+  typeof f.expected === 'number' && typeof f.got === 'number'
+    ? Math.abs(f.expected - f.got) <= tolerance
+    : f.expected === f.got;
+
+/**
+ * Computes published numbers with the model and dictionaries that are loaded and compares them. Rows whose files are not there say what they
+ * need. Throws the engine's errors.
+ */
+export async function verify(
+  engine: Engine,
+  table: GoldenTable,
+  o: { signal: AbortSignal; step?: (message: string, fraction: number) => Promise<void> },
+): Promise<VerifyRow[]> {
+  const out: VerifyRow[] = [];
+  for (const [i, { id, description, source, tolerance, check }] of table.rows.entries()) {
+    throwIfCancelled(o.signal);
+    await o.step?.(id, i / table.rows.length);
+    const row = { id, description, source, tolerance };
+    const needs = missing(engine, table, check);
+    if (needs !== null) out.push({ ...row, what: '', expected: null, got: null, outcome: 'missing', needs });
+    else
+      for (const f of await compute(engine, check))
+        out.push({ ...row, ...f, outcome: agrees(f, f.tolerance ?? tolerance) ? 'pass' : 'fail', needs: null });
+  }
+  return out;
+}
