@@ -1,5 +1,14 @@
 /** Feature dashboards: counts against a count by hand, contexts that give their tokens again, interruption, and what is refused. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -212,6 +221,11 @@ describe('on the demo model', () => {
     expect(parts.meta()).toEqual(meta);
     expect(rows(parts)).toEqual(rows(whole));
     expect(readdirSync(join(parts.path, '..'))).toEqual([parts.path.slice(parts.path.lastIndexOf('/') + 1)]);
+    // Stopped after the last step but before the file was put in its place: nothing is computed again.
+    parts.close();
+    renameSync(parts.path, parts.path.replace(/db$/, 'building.db'));
+    const never = (): Promise<void> => Promise.reject(new Error('computed again'));
+    expect(await parts.build({ ...options, step: never })).toEqual(meta);
     whole.close();
     parts.close();
   });
@@ -227,7 +241,10 @@ describe('on the demo model', () => {
     expect(again.dashboard('blocks.2.attn.hook_z', 74)?.outdated).toBe(true);
     const after = await again.build(options);
     expect(after.contexts).toBe(before.contexts + 1);
-    const limited = await corpusOf(dir, 16).build({ ...options, maxTokens: 20 });
+    rmSync(dir, { recursive: true });
+    const gone = corpusOf(dir).dashboard('blocks.2.attn.hook_z', 74);
+    expect([gone?.outdated, gone?.corpus.contexts]).toEqual([true, after.contexts]);
+    const limited = await corpusOf(texts(), 16).build({ ...options, maxTokens: 20 });
     expect(limited.limited).toBe(true);
     expect(limited.tokens).toBeLessThan(20 + 128);
     corpus.close();

@@ -23,6 +23,7 @@ import {
   separation,
   varianceExplained,
 } from '../../server/src/experiments';
+import { RunCache } from '../../server/src/experiments/runCache';
 import { parsePrompts } from '../../server/src/prompts';
 import { promptOf, randomEngine } from '../support/randomEngine';
 import { join } from 'node:path';
@@ -235,6 +236,20 @@ describe('on the demo model', () => {
       expect(x.g0).toBeCloseTo(separation(abba, baba), 9);
       expect(x.abba).toBeCloseTo(abba.reduce((a, b) => a + b, 0) / abba.length, 6);
     }
+  });
+
+  test('kept runs stay within their limit, the least recently used go first, and are computed again the same', async () => {
+    const signal = new AbortController().signal;
+    const one = new RunCache(engine, signal, 1);
+    const first = await one.get(cases[0]);
+    const size = one.size;
+    await one.get(cases[1]);
+    expect(one.size).toBeLessThan(2 * size);
+    const again = await one.get(cases[0]);
+    expect(again).not.toBe(first);
+    expect(again.trace.resid_post).toEqual(first.trace.resid_post);
+    const roomy = new RunCache(engine, signal);
+    expect(await roomy.get(cases[0])).toBe(await roomy.get(cases[0]));
   });
 
   test('settings are stored with the result and make it again', async () => {

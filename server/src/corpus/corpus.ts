@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Engine } from '../engine';
-import { UnsupportedError } from '../errors';
+import { InputFileError, UnsupportedError } from '../errors';
 import { cacheRoot } from '../store';
 import type { CorpusExample, FeatureDashboard, FoundFeature } from '../../protocol/corpus';
 import { buildIndex, type BuildOptions } from './build';
@@ -59,14 +59,18 @@ export class Corpus {
       throw new UnsupportedError(`${this.folder} holds no text: .prompts, .txt, .md and .jsonl files are read`);
     let file = IndexFile.write(this.building);
     const old = file.meta();
-    if (old && (old.stamp !== listing.stamp || old.complete)) {
+    if (old && old.stamp !== listing.stamp) {
       file.close();
       rmSync(this.building);
       file = IndexFile.write(this.building);
     }
     let meta: IndexMeta;
     try {
-      meta = await buildIndex(this.engine, listing, file, { ...o, length: this.length });
+      // A finished file that was not put in its place is only put there.
+      meta =
+        old?.complete && old.stamp === listing.stamp
+          ? old
+          : await buildIndex(this.engine, listing, file, { ...o, length: this.length });
     } finally {
       file.close();
     }
@@ -90,9 +94,17 @@ export class Corpus {
     return this.index()?.readMeta() ?? null;
   }
 
+  /** Whether files have changed since; true as well when they cannot be listed any more. */
   private outdated(meta: IndexMeta): boolean {
-    if (Date.now() - this.checked.at > STAMP_MS)
-      this.checked = { at: Date.now(), stamp: listCorpus(this.folder).stamp };
+    if (Date.now() - this.checked.at > STAMP_MS) {
+      let stamp = '';
+      try {
+        ({ stamp } = listCorpus(this.folder));
+      } catch (e) {
+        if (!(e instanceof InputFileError)) throw e;
+      }
+      this.checked = { at: Date.now(), stamp };
+    }
     return this.checked.stamp !== meta.stamp;
   }
 
