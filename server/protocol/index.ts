@@ -183,6 +183,8 @@ export interface FeatureResult {
   headShares: number[] | null;
   positive: { id: number; text: string; effect: number }[];
   negative: { id: number; text: string; effect: number }[];
+  /** Its dictionary's name on Neuronpedia, such as gpt2-small/5-att-kk, where the dictionary says it. */
+  neuronpedia: string | null;
   /** What reads it in the next residual dictionary, weights only; null where none is loaded. */
   lens: { site: string; entries: { site: string; feature: number; weight: number; label?: string }[] } | null;
   /** Strongest activations in the open prompt files. */

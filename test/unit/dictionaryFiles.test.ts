@@ -69,6 +69,16 @@ test('sites and processing come from configurations, pickled ones too, or from n
   expect((await said('bare.pt'))[0]).toBe('');
 });
 
+test('the published attention SAEs know their name on Neuronpedia; others say none', async () => {
+  const idOf = async (name: string): Promise<string | null> => {
+    const { config, weights } = await openDictionarySource(join(FORMATS, name));
+    weights.close();
+    return config.neuronpedia_id;
+  };
+  expect(await idOf(KK)).toBe('gpt2-small/3-att-kk');
+  expect(await idOf('bare.pt')).toBeNull();
+});
+
 test('a folder of them is found: a set by layers, runs without their configurations', () => {
   expect(findDictionaries(join(FORMATS, 'ct')).map((f) => basename(f))).toEqual([
     'layer_0.safetensors',

@@ -1,5 +1,5 @@
 /** The feature view and the attention view in a real browser page, with answers of the real server. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -89,6 +89,25 @@ describe.skipIf(!browserPath)('views', () => {
       .poll(() => p.sent.findLast((m) => m.type === 'open'))
       .toMatchObject({ args: { panel: 'feature', site: 'blocks.3.hook_resid_pre' } });
     await p.page.close();
+  });
+
+  test('a dictionary that is on Neuronpedia offers its page; nothing is opened by itself', async () => {
+    const own = join(mkdtempSync(join(tmpdir(), 'saes-')), 'z');
+    cpSync(join(import.meta.dirname, '..', '..', 'demo', 'saes', feature.site), own, { recursive: true });
+    const config = JSON.parse(readFileSync(join(own, 'cfg.json'), 'utf8')) as { metadata: object };
+    config.metadata = { ...config.metadata, neuronpedia_id: 'gpt2-small/2-att-kk' };
+    writeFileSync(join(own, 'cfg.json'), JSON.stringify(config));
+    const other = await Session.start({ dictionaries: [own] });
+    const p = await openPanel(browser, other, feature);
+    const link = p.page.locator('vscode-button', { hasText: 'Open on Neuronpedia' });
+    await link.waitFor();
+    expect(p.sent.some((m) => m.type === 'neuronpedia')).toBe(false);
+    await link.click();
+    await expect
+      .poll(() => p.sent.find((m) => m.type === 'neuronpedia'))
+      .toMatchObject({ id: 'gpt2-small/2-att-kk', feature: 74 });
+    await p.page.close();
+    await other.stop();
   });
 
   test('attention: pattern and DFA of a head; another token, another head', async () => {

@@ -221,6 +221,10 @@ export class FeaturePanel {
           'Copy a script for TransformerLens and SAELens that computes this again',
           () => void this.copyPython(),
         ),
+        r.neuronpedia !== null &&
+          button('Open on Neuronpedia', 'Open its page in the browser', () =>
+            this.host.send({ type: 'neuronpedia', id: r.neuronpedia ?? '', feature }),
+          ),
         button('Copy name', 'Copy SITE/INDEX', () =>
           this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
         ),

@@ -53,6 +53,8 @@ export type FromPanel =
   | { type: 'label'; site: string; feature: number }
   /** Index texts for dashboards: those of the settings, or others to be asked for. */
   | { type: 'index'; here: boolean }
+  /** Open a feature's page in the browser. */
+  | { type: 'neuronpedia'; id: string; feature: number }
   | { type: 'openFile'; folder: string; file: string; line: number }
   | { type: 'heat'; site: string; feature: number }
   | { type: 'copy'; text: string; what: string }

@@ -147,6 +147,12 @@ export class Panel {
       case 'index':
         await vscode.commands.executeCommand('attentionCircuits.indexCorpus', { here: m.here });
         return;
+      case 'neuronpedia': {
+        const [model, source] = m.id.split('/').map(encodeURIComponent);
+        const page = `https://www.neuronpedia.org/${model}/${source}/${Number(m.feature)}`;
+        await vscode.env.openExternal(vscode.Uri.parse(page, true));
+        return;
+      }
       case 'openFile':
         return this.openFile(m.folder, m.file, m.line);
       case 'heat':

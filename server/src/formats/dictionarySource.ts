@@ -22,6 +22,7 @@ interface Said {
   applyInputBias: boolean;
   flags: Flags | null;
   model: string | null;
+  neuronpedia: string | null;
   /** Sizes that a configuration gives. */
   sizes: { d_in?: unknown; d_sae?: unknown };
   k: number | null;
@@ -57,6 +58,12 @@ function plain(x: unknown): Record<string, unknown> {
 
 const text = (x: unknown): string | null => (typeof x === 'string' && x !== '' ? x : null);
 
+/** The published attention SAEs' name on Neuronpedia (reference interop §3.1). */
+function publishedId(model: string | null, hook: string | null, kk: boolean): string | null {
+  const [, layer] = /^blocks\.(\d+)\.attn\.hook_z$/.exec(hook ?? '') ?? [];
+  return kk && model === 'gpt2-small' && layer !== undefined ? `gpt2-small/${layer}-att-kk` : null;
+}
+
 function saidBy(path: string, c: Record<string, unknown>, hasOutBias: boolean): Said {
   const layer = c.hook_point_layer ?? c.hook_layer ?? c.layer;
   const hookText = text(c.act_name) ?? text(c.hook_name) ?? text(c.hook_point) ?? hookOfPath(path);
@@ -70,6 +77,7 @@ function saidBy(path: string, c: Record<string, unknown>, hasOutBias: boolean): 
     applyInputBias: c.apply_b_dec_to_input !== false,
     flags: kk || transcoder ? FOLDED : hook?.includes('hook_resid') ? CENTRED : null,
     model: text(c.model_name),
+    neuronpedia: publishedId(text(c.model_name), hook, kk),
     sizes: { d_in: c.act_size ?? c.d_in, d_sae: c.dict_size ?? c.d_sae },
     k: typeof c.k === 'number' ? c.k : null,
   };
@@ -118,7 +126,7 @@ function assemble(
     k: architecture === 'topk' ? said.k : null,
     rescale_acts_by_decoder_norm: false,
     model_name: said.model,
-    neuronpedia_id: null,
+    neuronpedia_id: said.neuronpedia,
     model_from_pretrained_kwargs: said.flags,
   };
   const reads: Record<string, () => Float32Array> = Object.fromEntries(
@@ -188,6 +196,7 @@ async function npzSource(path: string): Promise<DictionaryFolder> {
       applyInputBias: false,
       flags: RAW,
       model: null,
+      neuronpedia: null,
       sizes: {},
       k: null,
     };
@@ -239,6 +248,7 @@ function saidBySet(path: string, set: Record<string, unknown> | null): Said {
     applyInputBias: !transcoder,
     flags: transcoder ? RAW : null,
     model: text(set?.model_name),
+    neuronpedia: null,
     sizes: {},
     k: set?.activation === 'topk' && typeof set.k === 'number' ? set.k : null,
   };

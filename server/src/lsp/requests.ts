@@ -276,6 +276,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
         headShares: details.headShares,
         positive: named(details.positive),
         negative: named(details.negative),
+        neuronpedia: /^[\w.-]+\/[\w.-]+$/.test(config.neuronpedia_id ?? '') ? config.neuronpedia_id : null,
         lens: lens && {
           ...lens,
           entries: lens.entries.map((e) => ({ ...e, label: host.labelOf(engine, e.site, e.feature) })),
