@@ -2,6 +2,7 @@ import { headBySource, sumGrid } from '../attribution';
 import { activationAt, type Dictionary, type DictionaryKind, IDENTITY_NORM } from '../dictionaries';
 import { type Engine, type PromptRun } from '../engine';
 import { dot } from '../maths';
+import { headSharesOf } from './heads';
 
 /** A feature active at a token. */
 export interface FiringFeature {
@@ -107,12 +108,6 @@ async function writtenBy(engine: Engine, d: Dictionary, feature: number): Promis
   return d.kind === 'attention' ? engine.model.project(d.layer, row) : row;
 }
 
-const norm = (x: Float32Array, from: number, n: number): number => {
-  let sum = 0;
-  for (let i = from; i < from + n; i++) sum += x[i] * x[i];
-  return Math.sqrt(sum);
-};
-
 /** Decoder head shares and direct logit effects of a feature. Throws UsageError for unknown sites and features. */
 export async function featureDetails(
   engine: Engine,
@@ -127,9 +122,7 @@ export async function featureDetails(
   let headShares: number[] | null = null;
   let written = row;
   if (d.kind === 'attention') {
-    const norms = Array.from({ length: n_heads }, (_, h) => norm(row, h * d_head, d_head));
-    const total = norms.reduce((a, b) => a + b, 0);
-    headShares = norms.map((x) => (total === 0 ? 0 : x / total));
+    headShares = headSharesOf(row, n_heads, d_head);
     written = await engine.model.project(d.layer, row);
   }
   const rows = new Float32Array(2 * d_model);

@@ -10,5 +10,6 @@ export {
   activationsOf,
 } from './features';
 export { type FeatureIntervention, outputHook, runSpliced, spliceHooks, type SplicePlan } from './interventions';
+export { allHeadShares } from './heads';
 export { predict, type Prediction, topPredictions } from './predictions';
 export { type Change, validateEdge, type Validation } from './validate';

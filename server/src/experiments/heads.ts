@@ -1,34 +1,10 @@
 import { headBySource, sumGrid } from '../attribution';
-import { type Dictionary, IDENTITY_NORM } from '../dictionaries';
+import { allHeadShares } from '../analyses';
+import { type Dictionary } from '../dictionaries';
 import { UsageError } from '../errors';
-import { type Engine } from '../engine';
 import { fixed, mean, number, parseHead, standardError, table, text } from './common';
 import { seeded } from './ioi';
 import { type Experiment, type ExperimentContext } from './types';
-
-const BLOCK = 512;
-
-/** Decoder head shares of all features of an attention dictionary: [d_sae][n_heads], ‖W_dec[f, h]‖ over Σ_h (reference §9). */
-async function allShares(engine: Engine, d: Dictionary, context: ExperimentContext): Promise<number[][]> {
-  const { n_heads, d_head, d_model } = engine.model.config;
-  const out: number[][] = [];
-  for (let start = 0; start < d.config.d_sae; start += BLOCK) {
-    await context.step(`${d.site}: feature ${start}`, start / d.config.d_sae);
-    const n = Math.min(BLOCK, d.config.d_sae - start);
-    const features = Int32Array.from({ length: n }, (_, i) => start + i);
-    const rows = await d.writes(features, new Float32Array(n).fill(1), new Int32Array(n), [IDENTITY_NORM]);
-    for (let i = 0; i < n; i++) {
-      const norms = Array.from({ length: n_heads }, (_, h) => {
-        let sum = 0;
-        for (let j = 0; j < d_head; j++) sum += rows[i * d_model + h * d_head + j] ** 2;
-        return Math.sqrt(sum);
-      });
-      const total = norms.reduce((a, b) => a + b, 0);
-      out.push(norms.map((x) => (total === 0 ? 0 : x / total)));
-    }
-  }
-  return out;
-}
 
 /** Pearson's correlation; NaN when either side does not vary. */
 export function correlation(x: readonly number[], y: readonly number[]): number {
@@ -86,7 +62,7 @@ export const heads: Experiment = {
     const rows: { head: string; rank: number; feature: string; share: number }[] = [];
     const pairs: { feature: string; head: string; weight: number; dfa: number }[] = [];
     for (const d of dictionaries) {
-      const shares = await allShares(engine, d, context);
+      const shares = await allHeadShares(engine, d, (f) => context.step(`${d.site}: feature ${f}`, f / d.config.d_sae));
       for (let h = 0; h < engine.model.config.n_heads; h++) {
         const order = shares.map((_, f) => f).sort((a, b) => shares[b][h] - shares[a][h] || a - b);
         order

@@ -1,7 +1,7 @@
 import type { VerifyRow } from '../../protocol/verify';
-import { featureDetails, runSpliced } from '../analyses';
+import { allHeadShares, featureDetails, runSpliced } from '../analyses';
 import { expand, makeRoot } from '../attribution';
-import { activationAt, type Dictionary, IDENTITY_NORM } from '../dictionaries';
+import { activationAt, type Dictionary } from '../dictionaries';
 import { type Engine, type PromptRun, siteInput } from '../engine';
 import { throwIfCancelled } from '../errors';
 import { type Trace } from '../model';
@@ -107,29 +107,11 @@ async function activations(engine: Engine, c: Extract<GoldenCheck, { type: 'acti
   });
 }
 
-const BLOCK = 1024;
-
 /** The features whose decoder rows lie most in a head. */
 async function mostInHead(engine: Engine, d: Dictionary, head: number, count: number): Promise<number[]> {
-  const { n_heads, d_head, d_model } = engine.model.config;
-  const shares: { feature: number; share: number }[] = [];
-  for (let start = 0; start < d.config.d_sae; start += BLOCK) {
-    const n = Math.min(BLOCK, d.config.d_sae - start);
-    const features = Int32Array.from({ length: n }, (_, i) => start + i);
-    const rows = await d.writes(features, new Float32Array(n).fill(1), new Int32Array(n), [IDENTITY_NORM]);
-    for (let i = 0; i < n; i++) {
-      const norms = Array.from({ length: n_heads }, (_, h) => {
-        let sum = 0;
-        for (let j = 0; j < d_head; j++) sum += rows[i * d_model + h * d_head + j] ** 2;
-        return Math.sqrt(sum);
-      });
-      shares.push({ feature: start + i, share: norms[head] / norms.reduce((a, b) => a + b, 0) });
-    }
-  }
-  return shares
-    .sort((a, b) => b.share - a.share)
-    .slice(0, count)
-    .map((s) => s.feature);
+  const shares = await allHeadShares(engine, d);
+  const order = shares.map((_, f) => f).sort((a, b) => shares[b][head] - shares[a][head]);
+  return order.slice(0, count);
 }
 
 async function compute(engine: Engine, c: GoldenCheck): Promise<Found[]> {
