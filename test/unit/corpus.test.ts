@@ -106,6 +106,10 @@ describe('on the demo model', () => {
     writeFileSync(join(dir, 'ioi.prompts'), '# names\nJohn gave the bag to\n@bos false\nMary went to the shops\n');
     writeFileSync(join(dir, 'sub', 'story.txt'), `${STORY}\n${STORY}`);
     writeFileSync(
+      join(dir, 'long.prompts'),
+      ['John', 'gave', 'to'].map((w) => `${w}\n${'Mary '.repeat(200).trim()}\n`).join(''),
+    );
+    writeFileSync(
       join(dir, 'rows.jsonl'),
       '{"text": "Mary went to the park."}\nnot json\n{"prompt": "John gave"}\n{}\n',
     );
@@ -130,7 +134,9 @@ describe('on the demo model', () => {
     const meta = await corpus.build(options);
     const file = IndexFile.open(corpus.path);
     const all = Array.from({ length: meta.contexts }, (_, i) => file.context(i));
-    expect(new Set(all.map((c) => c.file))).toEqual(new Set(['ioi.prompts', 'rows.jsonl', 'sub/story.txt']));
+    expect(new Set(all.map((c) => c.file))).toEqual(
+      new Set(['ioi.prompts', 'long.prompts', 'rows.jsonl', 'sub/story.txt']),
+    );
     const story = all.filter((c) => c.file === 'sub/story.txt');
     expect(story.map((c) => c.text).join('')).toBe(`${STORY}\n${STORY}`);
     expect(Math.max(...story.map((c) => c.tokens.length))).toBe(32);
@@ -218,6 +224,7 @@ describe('on the demo model', () => {
       });
       expect(stops).toBeLessThan(50);
     }
+    expect(meta.skipped).toBe(3);
     expect(parts.meta()).toEqual(meta);
     expect(rows(parts)).toEqual(rows(whole));
     expect(readdirSync(join(parts.path, '..'))).toEqual([parts.path.slice(parts.path.lastIndexOf('/') + 1)]);
@@ -228,6 +235,22 @@ describe('on the demo model', () => {
     expect(await parts.build({ ...options, step: never })).toEqual(meta);
     whole.close();
     parts.close();
+  });
+
+  test('characters of several tokens and code units are not torn apart, wherever a context ends', async () => {
+    const dir = folder();
+    const text = 'John 👩‍👩‍👧 gave é東京🙂 to Mary. '.repeat(120);
+    writeFileSync(join(dir, 'emoji.txt'), text);
+    for (const length of [16, 17, 18, 19]) {
+      const corpus = corpusOf(dir, length, folder());
+      const meta = await corpus.build(options);
+      expect(meta.skipped).toBe(0);
+      const file = IndexFile.open(corpus.path);
+      const all = Array.from({ length: meta.contexts }, (_, i) => file.context(i));
+      expect(all.map((c) => c.text).join('')).toBe(text);
+      for (const c of all) expect(c.tokens.length).toBeLessThanOrEqual(length);
+      file.close();
+    }
   });
 
   test('a changed file makes it outdated; building again begins anew; the limit of tokens is kept', async () => {

@@ -13,10 +13,9 @@ export interface BuildOptions {
   maxTokens: number;
   /** Called between contexts: shows how far it is and lets others pass. Throws CancelledError. */
   step(message: string, fraction: number): Promise<void>;
-  /** Milliseconds between checkpoints. */
-  every?: number;
 }
 
+const CHECKPOINT_MS = 10_000;
 /** Words of a feature come from so many of its strongest occurrences. */
 const WORDY = 5;
 
@@ -101,10 +100,13 @@ class Builder {
     const known = meta.inFile;
     let at = 0;
     let size = 0;
-    const skip = (reason: string): void => {
-      if (at < known) return;
-      meta.skipped++;
-      meta.reason ??= `${f.path}: ${reason}`;
+    // Counted when what follows is: a build that stops in between meets them again.
+    let skipped: string[] = [];
+    const skip = (reason: string): void => void (at >= known && skipped.push(`${f.path}: ${reason}`));
+    const countSkipped = (): void => {
+      meta.skipped += skipped.length;
+      meta.reason ??= skipped[0] ?? null;
+      skipped = [];
     };
     for (const text of textsOf(this.listing, f)) {
       for (const c of contextsOf(this.engine, text, meta.length, skip)) {
@@ -116,10 +118,12 @@ class Builder {
         }
         await this.o.step(f.path, fraction + Math.min(f.size, size) / this.bytes);
         await this.take(c);
+        countSkipped();
         meta.inFile = at;
-        if (Date.now() - this.saved > (this.o.every ?? 10_000)) await this.checkpoint();
+        if (Date.now() - this.saved > CHECKPOINT_MS) await this.checkpoint();
       }
     }
+    countSkipped();
   }
 
   private async take(c: CorpusContext): Promise<void> {

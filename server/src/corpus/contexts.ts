@@ -43,7 +43,7 @@ export function* contextsOf(
   const room = length - (t.bos ? 1 : 0);
   let { line } = t;
   for (let at = 0; at < t.text.length;) {
-    const piece = t.text.slice(at, at + room * REACH);
+    const piece = wholeCharacters(t.text.slice(at, at + room * REACH));
     const text = firstTokens(engine, piece, room, onSkip);
     if (text.trim() !== '') {
       const tokens = tokenize(text);
@@ -54,11 +54,20 @@ export function* contextsOf(
   }
 }
 
-/** The part of a piece that its first tokens spell; all of it where it cannot be tokenized. */
+/** A text without the first half of a character at its end. */
+const wholeCharacters = (text: string): string => {
+  const last = text.charCodeAt(text.length - 1);
+  return text.length > 1 && last >= 0xd800 && last < 0xdc00 ? text.slice(0, -1) : text;
+};
+
+/** The part of a piece that its first tokens spell, up to the end of a character; all of it where it cannot be tokenized. */
 function firstTokens(engine: Engine, piece: string, count: number, onSkip: (reason: string) => void): string {
   try {
     const tokens = engine.tokenizer?.encode(piece) ?? [];
-    return tokens.length <= count ? piece : piece.slice(0, tokens[count - 1].end);
+    if (tokens.length <= count) return piece;
+    let last = count;
+    while (last > 1 && tokens[last].start < tokens[last - 1].end) last--;
+    return piece.slice(0, tokens[last - 1].end);
   } catch (e) {
     if (!(e instanceof EngineError)) throw e;
     onSkip(e.message);

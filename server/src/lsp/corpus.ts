@@ -9,7 +9,7 @@ type SearchBy = 'text' | 'label' | 'prompt';
 /** The feature index of the folder of the settings, for the model that is loaded. */
 export class CorpusHost {
   private current: { corpus: Corpus; engine: Engine; folder: string; length: number } | null = null;
-  private building: Promise<CorpusSummary> | null = null;
+  private readonly building = new Map<Corpus, Promise<CorpusSummary>>();
 
   constructor(private readonly host: ModelHost) {}
 
@@ -28,7 +28,7 @@ export class CorpusHost {
 
   private stateOf(corpus: Corpus | null): DashboardResult['state'] {
     if (!corpus) return 'unset';
-    return this.building && corpus.state !== 'ready' ? 'building' : corpus.state;
+    return this.building.has(corpus) && corpus.state !== 'ready' ? 'building' : corpus.state;
   }
 
   /** What the index shows of a feature. */
@@ -38,12 +38,14 @@ export class CorpusHost {
     return { state: this.stateOf(corpus), folder: corpus?.folder ?? '', dashboard };
   }
 
-  /** Builds the index behind everything else; a second call joins the first. */
+  /** Builds the index behind everything else; a second call for the same texts joins the first, one for others waits its turn. */
   async build(signal: AbortSignal): Promise<CorpusSummary> {
     const corpus = await this.corpus();
     if (!corpus) throw new UsageError('there is no folder to index: open one, or set attentionCircuits.corpus.folder');
     const { maxTokens } = this.host.settings.corpus;
-    this.building ??= this.host
+    const running = this.building.get(corpus);
+    if (running) return running;
+    const build = this.host
       .withProgress('Indexing texts', signal, (both, report) =>
         this.host.scheduler.run('background', both, (turn) =>
           corpus.build({
@@ -56,8 +58,9 @@ export class CorpusHost {
           }),
         ),
       )
-      .finally(() => (this.building = null));
-    return this.building;
+      .finally(() => this.building.delete(corpus));
+    this.building.set(corpus, build);
+    return build;
   }
 
   /** Features by words, by label or by a prompt they fire in. */
