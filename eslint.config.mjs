@@ -17,9 +17,9 @@ const server = {
   engine: ['errors', 'formats', 'model', 'dictionaries', 'attribution', 'runtime', 'tokenizer'],
   analyses: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine'],
   text: ['attribution'],
-  experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts'],
+  experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts', 'python'],
   interop: ['errors', 'model', 'attribution'],
-  corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'store'],
+  corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'python', 'store'],
   python: ['attribution', 'engine'],
   golden: ['analyses', 'attribution', 'dictionaries', 'engine', 'errors', 'model'],
   lsp: [

@@ -57,7 +57,7 @@ async function indexCorpus(s: Services, args?: { here?: boolean }): Promise<void
   const search = 'Search Features';
   const message = `Attention Circuits: indexed ${[size, ...notes].join('; ')}.`;
   const chosen = await vscode.window.showInformationMessage(message, search);
-  if (chosen === search) await searchFeatures(s);
+  if (chosen === search) searchFeatures(s);
 }
 
 type By = 'text' | 'label' | 'prompt';
@@ -91,7 +91,7 @@ const itemOf = (f: FoundFeature): Item => ({
 const DELAY_MS = 200;
 
 /** A list that is searched while typing; the buttons on top change what is searched by. */
-async function searchFeatures(s: Services, args?: { by?: By; text?: string }): Promise<void> {
+function searchFeatures(s: Services, args?: { by?: By; text?: string }): void {
   const pick = vscode.window.createQuickPick<Item>();
   let by: By = args?.by ?? 'text';
   let timer: NodeJS.Timeout | undefined;
@@ -143,7 +143,6 @@ async function searchFeatures(s: Services, args?: { by?: By; text?: string }): P
   });
   show();
   pick.show();
-  return Promise.resolve();
 }
 
 export const CORPUS_COMMANDS = {

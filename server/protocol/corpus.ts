@@ -5,6 +5,8 @@ import type { PromptRef } from './index';
 export interface CorpusExample {
   /** File, relative to the corpus folder; empty when the corpus is that one file. */
   file: string;
+  /** The file's address where it is a prompt file, whose prompts can be followed while they are edited. */
+  uri: string | null;
   /** Line of the file where the context begins, from 0. */
   line: number;
   /** The whole context, as a prompt. */

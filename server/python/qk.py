@@ -23,6 +23,7 @@ def run(t):
         return out, cache[f"blocks.{layer}.attn.hook_{'q' if side == 'query' else 'k'}"][0, position, head]
 
     pairs = {row: [] for row in t.rows("pairs")}
+    named = lambda row: all("/" in part or part in ("embed", "pos", "constant") for part in row.split(" "))
     for c in t.cases:
         _, cache = t.cache(c["tokens"])
         D, to, minus = place(c, "from"), place(c, "to"), place(c, "minus")
@@ -36,6 +37,8 @@ def run(t):
             known = a in query and (b in key_to or b in key_minus)
             value = query[a] @ (key_to.get(b, zero) - key_minus.get(b, zero)) if known else zero.sum()
             pairs[row].append(value.item() / root)
+            if named(row):
+                t.check("byPrompt", f"{a} × {b} {c['name']}", value=pairs[row][-1])
     for row, values in pairs.items():
-        if all("/" in part or part in ("embed", "pos", "constant") for part in row.split(" ")):
+        if named(row):
             t.check("pairs", row, mean=mean(values))

@@ -34,6 +34,7 @@ const RUNS: [string, ...string[]][] = [
   ['noise', '--ioi', '2'],
   ['noise', '--ioi', '2', '--corruption', 'names', '--hook', 'z'],
   ['positional', '--ioi', '4', '--count', '4', '--conjunctions', 'and', '--top', '5'],
+  ['positional', '--ioi', '4', '--count', '4', '--conjunctions', 'and', '--top', '5', '--compare', 'side'],
   ['qk', '--ioi', '2'],
   ['path-patch', '--ioi', '2', '--input', 'key'],
   ['path-patch', '--ioi', '2', '--input', 'value'],

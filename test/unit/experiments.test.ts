@@ -234,7 +234,26 @@ describe('on the demo model', () => {
       };
       const [abba, baba] = [await of('ABBA'), await of('BABA')];
       expect(x.g0).toBeCloseTo(separation(abba, baba), 9);
-      expect(x.abba).toBeCloseTo(abba.reduce((a, b) => a + b, 0) / abba.length, 6);
+      expect(x.a).toBeCloseTo(abba.reduce((a, b) => a + b, 0) / abba.length, 6);
+    }
+  });
+
+  test('the name before the conjunction against the one after it, in prompts of both orders', async () => {
+    const r = await run('positional', { compare: 'side', conjunctions: 'and', count: 4, top: 3 });
+    expect(r.tables[0].columns[1].title).toBe('mean, first name');
+    for (const x of rowsOf(r, 'features')) {
+      const name = String(x.feature);
+      const [site, feature] = [name.slice(0, name.lastIndexOf('/')), Number(name.slice(name.lastIndexOf('/') + 1))];
+      const [first, second]: number[][] = [[], []];
+      for (const { tokens, roles, template } of cases) {
+        const acts = await (await engine.run(tokens)).acts(site);
+        const [a, b] = template === 'ABBA' ? [roles.IO, roles.S1] : [roles.S1, roles.IO];
+        first.push(activationAt(acts, a ?? -1, feature));
+        second.push(activationAt(acts, b ?? -1, feature));
+      }
+      expect(first).toHaveLength(cases.length);
+      expect(x.g0).toBeCloseTo(separation(first, second), 9);
+      expect(x.b).toBeCloseTo(second.reduce((s, v) => s + v, 0) / second.length, 6);
     }
   });
 

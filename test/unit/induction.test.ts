@@ -67,6 +67,8 @@ test('QK: head 1.0 prefers the token after A by the pair "present token × moved
   expect(pairs[1].verdict).toBe('inhibits 3');
   for (const p of pairs.slice(2)) expect(Math.abs(Number(p.mean))).toBeLessThan(1e-3);
   expect(r.checks[0].miss).toBeLessThan(1e-3);
+  const byPrompt = rowsOf(r, 'byPrompt').filter((x) => x.pair === `embed × blocks.0.attn.hook_z/${A}`);
+  expect(byPrompt.map((x) => x.value)).toEqual([pairs[0].mean]);
 });
 
 test('ablation: without "moved B" at END the difference is gone; the error term carries nothing', async () => {

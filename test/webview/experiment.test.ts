@@ -103,7 +103,15 @@ describe.skipIf(!browserPath)('experiment panel', () => {
     await expect.poll(() => p.sent.find((m) => m.type === 'copy')).toMatchObject({ what: 'script' });
     const { text } = p.sent.find((m) => m.type === 'copy') as { text: string };
     expect(text).toContain('HookedTransformer');
-    expect(text).toMatch(/"components":\{"embedding"|"components":\{/);
+    const [, spec] = /SPEC = json\.loads\(r'''(.*)'''\)/.exec(text) ?? [];
+    const { components } = (JSON.parse(spec) as { expected: Record<string, Record<string, Record<string, number>>> })
+      .expected;
+    const rows = p.page.locator('section', { hasText: 'By component' }).first().locator('tbody tr');
+    for (const row of await rows.all()) {
+      const [name, shown] = await row.locator('td').allInnerTexts();
+      expect(components[name].mean).toBeCloseTo(Number(shown), 2);
+    }
+    expect(await rows.count()).toBeGreaterThan(3);
     await p.page.close();
   });
 

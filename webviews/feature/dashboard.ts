@@ -37,8 +37,6 @@ class Examples {
     const values = new Array<number>(e.from).fill(0);
     e.tokens.forEach((t, i) => (values[e.from + i] = t.activation));
     const { folder } = this.d.corpus;
-    const path = e.file === '' ? folder : `${folder}/${e.file}`;
-    const uri = e.file.endsWith('.prompts') ? `file://${path.split('/').map(encodeURIComponent).join('/')}` : null;
     const place = h('div', { class: 'dfa' });
     this.waiting.push({ e, place });
     return h(
@@ -60,7 +58,7 @@ class Examples {
         ),
       ),
       tokenStrip('Activations', tokensOf(e), values, new Set([e.position]), (position) =>
-        this.s.open(uri, e.prompt, position),
+        this.s.open(e.uri, e.prompt, position),
       ),
       place,
     );

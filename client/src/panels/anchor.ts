@@ -7,10 +7,15 @@ export class PromptAnchor {
   /** UTF-16 offset of the prompt's start, moved along with edits before it; −1 while it has never been found. */
   offset = -1;
 
+  /** As the editor writes it. */
+  readonly uri: string;
+
   constructor(
-    readonly uri: string,
+    uri: string,
     private readonly prompt: PromptRef,
-  ) {}
+  ) {
+    this.uri = vscode.Uri.parse(uri).toString();
+  }
 
   get document(): vscode.TextDocument | undefined {
     return vscode.workspace.textDocuments.find((d) => d.uri.toString() === this.uri);

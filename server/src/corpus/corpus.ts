@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { type Engine } from '../engine';
 import { InputFileError, UnsupportedError } from '../errors';
 import { cacheRoot } from '../store';
-import type { CorpusExample, FeatureDashboard, FoundFeature } from '../../protocol/corpus';
+import type { CorpusExample, CorpusSummary, FeatureDashboard, FoundFeature } from '../../protocol/corpus';
 import { buildIndex, type BuildOptions } from './build';
 import { IndexFile, type IndexMeta } from './database';
 import { listCorpus } from './files';
@@ -13,6 +14,16 @@ import { BEFORE, type Occurrence } from './statistics';
 /** The text of an example, its strongest token between ⟦ ⟧. */
 export const textOf = (e: CorpusExample): string =>
   e.tokens.map((t, i) => (e.from + i === e.position ? `⟦${t.text}⟧` : t.text)).join('');
+
+/** What the outside learns of an index. */
+export const summaryOf = ({ folder, contexts, tokens, limited, skipped, reason }: IndexMeta): CorpusSummary => ({
+  folder,
+  contexts,
+  tokens,
+  limited,
+  skipped,
+  reason,
+});
 
 const STAMP_MS = 5000;
 
@@ -114,6 +125,7 @@ export class Corpus {
     const shown = tokens.slice(from, o.position - BEFORE + o.window.length);
     return {
       file,
+      uri: file.endsWith('.prompts') ? pathToFileURL(join(this.folder, file)).href : null,
       line,
       prompt: { text, bos },
       position: o.position,
@@ -135,14 +147,14 @@ export class Corpus {
   }
 
   private read(index: IndexFile, site: string, feature: number): FeatureDashboard {
-    const corpus = index.readMeta();
+    const meta = index.readMeta();
     const s = index.feature(site, feature);
     const active = s?.active ?? 0;
     return {
-      corpus,
-      outdated: this.outdated(corpus),
+      corpus: summaryOf(meta),
+      outdated: this.outdated(meta),
       active,
-      density: corpus.tokens === 0 ? 0 : active / corpus.tokens,
+      density: meta.tokens === 0 ? 0 : active / meta.tokens,
       mean: active === 0 ? 0 : (s?.sum ?? 0) / active,
       max: s?.max ?? 0,
       bins: (s?.bins() ?? []).map((b) => ({

@@ -1,6 +1,7 @@
 import type { FeatureDashboard } from '../../protocol/corpus';
 import { featureDetails, residualLens } from '../analyses';
 import { type Engine } from '../engine';
+import { type Expected, scriptBase } from '../python';
 
 const TOP = 10;
 
@@ -14,16 +15,35 @@ export async function featureSpec(
   const details = await featureDetails(engine, site, feature, TOP);
   const lens = await residualLens(engine, site, feature, TOP);
   const examples = dashboard?.top ?? [];
-  const table = <T>(list: readonly T[], name: (x: T, i: number) => string, row: (x: T) => object): object =>
-    Object.fromEntries(list.map((x, i) => [name(x, i), row(x)]));
+  const table = <T>(
+    list: readonly T[],
+    name: (x: T, i: number) => string,
+    row: (x: T) => Record<string, number>,
+  ): Expected[string] => Object.fromEntries(list.map((x, i) => [name(x, i), row(x)]));
+  const expected = {
+    examples: table(
+      examples,
+      (_, i) => String(i),
+      ({ activation }) => ({ activation }),
+    ),
+    heads: table(
+      details.headShares ?? [],
+      (_, h) => String(h),
+      (share) => ({ share }),
+    ),
+    logits: table(
+      [...details.positive, ...details.negative],
+      (e) => String(e.id),
+      ({ effect }) => ({ effect }),
+    ),
+    lens: table(
+      lens?.entries ?? [],
+      (e) => `${e.site}/${e.feature}`,
+      ({ weight }) => ({ weight }),
+    ),
+  };
   return {
-    model: { path: engine.model.weights.path, contract: engine.contract },
-    sites: [...engine.dictionaries.values()].map(({ site: name, kind, layer, path }) => ({
-      site: name,
-      kind,
-      layer,
-      path,
-    })),
+    ...scriptBase(engine, expected),
     cases: [],
     values: {},
     data: {
@@ -34,28 +54,5 @@ export async function featureSpec(
         position,
       })),
     },
-    expected: {
-      examples: table(
-        examples,
-        (_, i) => String(i),
-        ({ activation }) => ({ activation }),
-      ),
-      heads: table(
-        details.headShares ?? [],
-        (_, h) => String(h),
-        (share) => ({ share }),
-      ),
-      logits: table(
-        [...details.positive, ...details.negative],
-        (e) => String(e.id),
-        ({ effect }) => ({ effect }),
-      ),
-      lens: table(
-        lens?.entries ?? [],
-        (e) => `${e.site}/${e.feature}`,
-        ({ weight }) => ({ weight }),
-      ),
-    },
-    tolerance: 2e-3,
   };
 }

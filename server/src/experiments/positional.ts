@@ -32,18 +32,62 @@ function groups(context: ExperimentContext): Group[] {
   return cases.length > 0 ? [{ conjunction: 'the given prompts', cases }, ...made] : made;
 }
 
+/** What is compared: two sets of positions, and what they are called. */
+interface Comparison {
+  names: [string, string];
+  /** The positions of a prompt, with the set that each belongs to. */
+  places: (c: Case) => { set: 0 | 1; position: number }[];
+}
+
+/** The same role in ABBA and in BABA prompts; or, in every prompt, the name that stands first and the name that stands second. */
+function comparisonOf(context: ExperimentContext): Comparison {
+  const role = parseRole(text(context, 'role'));
+  if (text(context, 'compare') === 'order')
+    return {
+      names: ['ABBA', 'BABA'],
+      places: ({ roles, template }) => {
+        const position = roles[role];
+        return position === undefined || template === 'all' ? [] : [{ set: template === 'ABBA' ? 0 : 1, position }];
+      },
+    };
+  return {
+    names: ['first name', 'second name'],
+    places: ({ roles: { IO, S1 } }) =>
+      IO === undefined || S1 === undefined
+        ? []
+        : [
+            { set: 0, position: Math.min(IO, S1) },
+            { set: 1, position: Math.max(IO, S1) },
+          ],
+  };
+}
+
 /**
- * Which features of the attention dictionaries tell ABBA from BABA at a role: mean activation in each, and their separation (area under
- * the ROC curve, 0.5 = not at all), on the given prompts and on generated ones with each conjunction; the sentences differ in nothing else.
+ * Which features of the attention dictionaries tell ABBA from BABA at a role, or the name before the conjunction from the one after it: mean
+ * activation in each, and their separation (area under the ROC curve, 0.5 = not at all), on the given prompts and on generated ones with each
+ * conjunction; the sentences differ in nothing else.
  */
 export const positional: Experiment = {
   id: 'positional',
   title: 'Positional features',
   description:
-    'Finds attention features that tell ABBA from BABA at a role, with prompts generated for each conjunction.',
+    'Finds attention features that tell ABBA from BABA at a role, or the first name from the second, with prompts generated for each conjunction.',
   needs: 'none',
   parameters: [
-    { name: 'role', description: 'which position', type: 'choice', default: 'S2', choices: ['IO', 'S1', 'S2', 'END'] },
+    {
+      name: 'compare',
+      description: 'order: ABBA with BABA at the role; side: the first name with the second, in every prompt',
+      type: 'choice',
+      default: 'order',
+      choices: ['order', 'side'],
+    },
+    {
+      name: 'role',
+      description: 'which position, when orders are compared',
+      type: 'choice',
+      default: 'S2',
+      choices: ['IO', 'S1', 'S2', 'END'],
+    },
     {
       name: 'conjunctions',
       description: 'conjunctions to generate prompts with',
@@ -62,7 +106,7 @@ export const positional: Experiment = {
     }),
   async run(context) {
     const { engine } = context;
-    const role = parseRole(text(context, 'role'));
+    const { names, places } = comparisonOf(context);
     const all = groups(context);
     if (all.length === 0) throw new UsageError('give prompts with answers, or at least one conjunction');
     const sites = [...engine.dictionaries.values()].filter((d) => d.kind === 'attention').map((d) => d.site);
@@ -71,27 +115,31 @@ export const positional: Experiment = {
       { site: string; feature: number; scores: (number | null)[]; means: [number, number] }
     >();
     for (const [g, group] of all.entries()) {
-      const usable = group.cases.filter((c) => c.roles[role] !== undefined && c.template !== 'all');
-      const acts = new Map<string, Map<number, Map<Case, number>>>();
+      const usable = group.cases.filter((c) => places(c).length > 0);
+      const sizes = [0, 0];
+      const acts = new Map<string, Map<number, [number[], number[]]>>();
       for (const [i, c] of usable.entries()) {
         await context.step(`${group.conjunction}: prompt ${c.name}`, (g + i / usable.length) / all.length);
         const run = await context.run(c);
+        for (const { set } of places(c)) sizes[set]++;
         for (const site of sites) {
           const a = await run.acts(site);
-          const p = c.roles[role] ?? 0;
-          const bySite = acts.get(site) ?? new Map<number, Map<Case, number>>();
+          const bySite = acts.get(site) ?? new Map<number, [number[], number[]]>();
           acts.set(site, bySite);
-          for (let k = a.offsets[p]; k < a.offsets[p + 1]; k++) {
-            const f = a.features[k];
-            bySite.set(f, (bySite.get(f) ?? new Map<Case, number>()).set(c, a.activations[k]));
+          for (const { set, position } of places(c)) {
+            for (let k = a.offsets[position]; k < a.offsets[position + 1]; k++) {
+              const found = bySite.get(a.features[k]) ?? [[], []];
+              found[set].push(a.activations[k]);
+              bySite.set(a.features[k], found);
+            }
           }
         }
       }
       for (const [site, bySite] of acts) {
-        for (const [feature, byCase] of bySite) {
-          const of = (t: string): number[] => usable.filter((c) => c.template === t).map((c) => byCase.get(c) ?? 0);
-          const [abba, baba] = [of('ABBA'), of('BABA')];
-          if (abba.length === 0 || baba.length === 0) continue;
+        if (sizes.includes(0)) continue;
+        for (const [feature, active] of bySite) {
+          // Where a feature is not listed it is not active.
+          const [a, b] = active.map((x, set) => [...x, ...new Array<number>(sizes[set] - x.length).fill(0)]);
           const key = `${site}/${feature}`;
           const entry = found.get(key) ?? {
             site,
@@ -99,8 +147,8 @@ export const positional: Experiment = {
             scores: all.map(() => null),
             means: [0, 0] as [number, number],
           };
-          entry.scores[g] = separation(abba, baba);
-          if (g === 0) entry.means = [mean(abba), mean(baba)];
+          entry.scores[g] = separation(a, b);
+          if (g === 0) entry.means = [mean(a), mean(b)];
           found.set(key, entry);
         }
       }
@@ -113,8 +161,8 @@ export const positional: Experiment = {
       .slice(0, number(context, 'top'))
       .map((x) => ({
         feature: `${x.site}/${x.feature}`,
-        abba: x.means[0],
-        baba: x.means[1],
+        a: x.means[0],
+        b: x.means[1],
         ...Object.fromEntries(x.scores.map((s, i) => [`g${i}`, s])),
       }));
     const columns = Object.fromEntries(all.map((g, i) => [`g${i}`, `separation, ${g.conjunction}`]));
@@ -122,15 +170,15 @@ export const positional: Experiment = {
     return {
       summary: [
         best
-          ? `The strongest is ${best.feature}: mean activation ${fixed(best.abba)} in ABBA, ${fixed(best.baba)} in BABA (${all[0].conjunction}).`
+          ? `The strongest is ${best.feature}: mean activation ${fixed(best.a)} at ${names[0]}, ${fixed(best.b)} at ${names[1]} (${all[0].conjunction}).`
           : 'No feature tells them apart.',
-        'A separation of 1 or 0 tells the orders apart in every pair of prompts, 0.5 not at all.',
+        'A separation of 1 or 0 tells them apart in every pair, 0.5 not at all.',
       ],
       tables: [
         table(
           'features',
-          `Features at ${role}`,
-          { feature: 'feature', abba: 'mean ABBA', baba: 'mean BABA', ...columns },
+          `Features: ${names.join(' against ')}`,
+          { feature: 'feature', a: `mean, ${names[0]}`, b: `mean, ${names[1]}`, ...columns },
           rows,
         ),
       ],

@@ -103,6 +103,7 @@ export const qk: Experiment = {
             : `inhibits ${text(context, 'to')}`;
       return { query: p.query, key: p.key, mean: mean(p.values), to, minus, verdict };
     });
+    const shown = ordered.slice(0, number(context, 'top'));
     const rest = ordered.slice(number(context, 'top'));
     const misses = scores.filter((s) => !Number.isNaN(s.measured)).map((s) => Math.abs(s.total - s.measured));
     return {
@@ -130,6 +131,18 @@ export const qk: Experiment = {
           rows,
         ),
         table(
+          'byPrompt',
+          'Pairs in each prompt',
+          { pair: 'pair', prompt: 'prompt', value: 'difference' },
+          shown.flatMap((p) =>
+            cases.map((c, i) => ({
+              pair: `${p.query} × ${p.key}`,
+              prompt: c.name,
+              value: p.values[i],
+            })),
+          ),
+        ),
+        table(
           'explained',
           'Variance explained over the prompts',
           { pairs: 'largest pairs', explained: '1 − Var(rest)/Var' },
@@ -148,6 +161,14 @@ export const qk: Experiment = {
       ],
       charts: [
         { type: 'heat', title: 'Pairs', table: 'pairs', row: 'query', column: 'key', value: 'mean' },
+        {
+          type: 'heat',
+          title: 'Pairs in each prompt',
+          table: 'byPrompt',
+          row: 'pair',
+          column: 'prompt',
+          value: 'value',
+        },
         {
           type: 'scatter',
           title: 'Σ pairs against the pattern',

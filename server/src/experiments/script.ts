@@ -1,35 +1,31 @@
 import type { Table } from '../../protocol/experiments';
+import { type Expected, scriptBase, type ScriptBase } from '../python';
 import { completeValues, contextOf, experimentOf, type RunOptions } from './run';
 import { type Case, type ExperimentContext, type ExperimentValues } from './types';
 
 /** What a script in Python needs to compute an experiment again and to compare its numbers. */
-export interface ScriptSpec {
-  model: { path: string; contract: Record<string, boolean> };
-  sites: { site: string; kind: string; layer: number; path: string }[];
+export interface ScriptSpec extends ScriptBase {
   cases: Pick<Case, 'name' | 'tokens' | 'answer' | 'distractor' | 'template' | 'roles'>[];
   values: ExperimentValues;
   /** Whatever else the experiment generated: corrupted prompts, groups, random sequences. */
   data: unknown;
-  /** Table, row and column of each number. */
-  expected: Record<string, Record<string, Record<string, number>>>;
-  tolerance: number;
 }
 
 /** Rows of a table that are compared. */
 const MAX_ROWS = 200;
-const TOLERANCE = 2e-3;
 
 /** Columns that name a row, where the first one does not. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   'ablation single': ['feature', 'prompt'],
   'qk pairs': ['query', 'key'],
+  'qk byPrompt': ['pair', 'prompt'],
   'heads heads': ['head', 'rank'],
   'heads shares': ['feature', 'head'],
 };
 
 /** The numbers of tables by table, row and column. */
-function expectedOf(id: string, tables: readonly Table[]): ScriptSpec['expected'] {
-  const out: ScriptSpec['expected'] = {};
+function expectedOf(id: string, tables: readonly Table[]): Expected {
+  const out: Expected = {};
   for (const t of tables) {
     const keys = KEYS[`${id} ${t.id}`] ?? [t.columns[0].key];
     const at = (key: string): number => t.columns.findIndex((c) => c.key === key);
@@ -70,8 +66,7 @@ export const scriptSpec = (
   data: unknown,
   tables: readonly Table[],
 ): ScriptSpec => ({
-  model: { path: engine.model.weights.path, contract: { ...engine.contract } },
-  sites: [...engine.dictionaries.values()].map(({ site, kind, layer, path }) => ({ site, kind, layer, path })),
+  ...scriptBase(engine, expectedOf(id, tables)),
   cases: cases.map(({ name, tokens, answer, distractor, template, roles }) => ({
     name,
     tokens,
@@ -82,6 +77,4 @@ export const scriptSpec = (
   })),
   values,
   data,
-  expected: expectedOf(id, tables),
-  tolerance: TOLERANCE,
 });

@@ -27,17 +27,15 @@ export interface PickleHooks {
   persistent(id: unknown): unknown;
 }
 
+/** Ends a pickle. */
+const STOP = 0x2e;
 const MAX_STEPS = 20_000_000;
 const MAX_STACK = 5_000_000;
 
 const isTable = (x: unknown): x is Map<unknown, unknown> => x instanceof Map;
 
-/**
- * An interpreter of pickles, protocols 0 to 5, that builds tensors, plain data and inert records only. Objects of unknown classes that are
- * built and filled (NEWOBJ, BUILD) become inert records; any other call, unless the hooks allow it, refuses the file and names the function.
- * Memory is bounded by the size of the file: values are shared, never copied. Reference weight-formats §4.
- */
-export class Unpickler {
+/** The machine that a pickle's operations work on: values, marks, and what is remembered. */
+class Unpickler {
   private at: number;
   private stack: unknown[] = [];
   private readonly marks: unknown[][] = [];
@@ -61,30 +59,30 @@ export class Unpickler {
     return this.at;
   }
 
-  private take(n: number): Buffer {
+  take(n: number): Buffer {
     if (n < 0 || this.at + n > this.bytes.length) throw this.bad(`ends in the middle, at byte ${this.at}`);
     const out = this.bytes.subarray(this.at, this.at + n);
     this.at += n;
     return out;
   }
 
-  private byte = (): number => this.take(1)[0];
-  private u16 = (): number => this.take(2).readUInt16LE();
-  private u32 = (): number => this.take(4).readUInt32LE();
-  private i32 = (): number => this.take(4).readInt32LE();
-  private u64(): number {
+  byte = (): number => this.take(1)[0];
+  u16 = (): number => this.take(2).readUInt16LE();
+  u32 = (): number => this.take(4).readUInt32LE();
+  i32 = (): number => this.take(4).readInt32LE();
+  u64(): number {
     const n = this.take(8).readBigUInt64LE();
     if (n > BigInt(this.bytes.length)) throw this.bad(`says that ${n} bytes follow`);
     return Number(n);
   }
-  private line(): string {
+  line(): string {
     const end = this.bytes.indexOf(10, this.at);
     if (end < 0) throw this.bad('ends in the middle of a line');
     const text = this.bytes.toString('utf8', this.at, end);
     this.at = end + 1;
     return text;
   }
-  private long(n: number): number | bigint {
+  long(n: number): number | bigint {
     if (n > 1024) throw this.bad(`holds a whole number of ${n} bytes`);
     let value = 0n;
     const raw = this.take(n);
@@ -93,22 +91,22 @@ export class Unpickler {
     return BigInt.asIntN(53, value) === value ? Number(value) : value;
   }
 
-  private pop(): unknown {
+  pop(): unknown {
     if (this.stack.length === 0) throw this.bad(`takes a value that is not there, at byte ${this.at}`);
     return this.stack.pop();
   }
-  private top(): unknown {
+  top(): unknown {
     if (this.stack.length === 0) throw this.bad(`uses a value that is not there, at byte ${this.at}`);
     return this.stack[this.stack.length - 1];
   }
-  private popMark(): unknown[] {
+  popMark(): unknown[] {
     const items = this.stack;
     const below = this.marks.pop();
     if (!below) throw this.bad(`uses a mark that is not there, at byte ${this.at}`);
     this.stack = below;
     return items;
   }
-  private push(value: unknown): void {
+  push(value: unknown): void {
     if (this.stack.length >= MAX_STACK) throw this.bad('piles up too many values');
     this.stack.push(value);
   }
@@ -117,7 +115,7 @@ export class Unpickler {
     if (!Array.isArray(l)) throw this.bad(`appends to what is no list, at byte ${this.at}`);
     return l;
   }
-  private set(items: unknown[]): void {
+  set(items: unknown[]): void {
     const table = this.top();
     const target = table instanceof InertRecord ? this.itemsOf(table) : table;
     if (!isTable(target) || items.length % 2 === 1)
@@ -129,28 +127,60 @@ export class Unpickler {
     if (!isTable(r.state)) r.state = new Map<unknown, unknown>();
     return r.state as Map<unknown, unknown>;
   }
-  private get(index: number): unknown {
+  popMany(n: number): unknown[] {
+    return Array.from({ length: n }, () => this.pop()).reverse();
+  }
+  mark(): void {
+    if (this.marks.length > 10_000) throw this.bad('nests too deeply');
+    this.marks.push(this.stack);
+    this.stack = [];
+  }
+  append(items: readonly unknown[]): void {
+    const list = this.list();
+    for (const i of items) list.push(i);
+  }
+  put(index: number | null): void {
+    this.memo.set(index ?? this.memo.size, this.top());
+  }
+  persistent(id: unknown): void {
+    this.push(this.hooks.persistent(id));
+  }
+  protocol(version: number): void {
+    if (version > 5) throw this.bad('is of a protocol above 5');
+  }
+  /** A whole number in digits; 00 and 01 are false and true. */
+  decimal(): number | boolean {
+    const text = this.line();
+    if (text === '01' || text === '00') return text === '01';
+    const digits = text.replace(/L$/, '');
+    if (!/^-?\d{1,400}$/.test(digits)) throw this.bad(`holds ${JSON.stringify(text.slice(0, 40))} as a whole number`);
+    return Number(digits);
+  }
+  refuseCall(f: unknown): never {
+    const name = f instanceof PickleGlobal ? f.full : 'something that is no class';
+    throw new InputFileError(this.path, `asks for a call of ${name}; calls are refused, nothing was run`);
+  }
+  get(index: number): unknown {
     if (!this.memo.has(index)) throw this.bad(`refers to value ${index}, which is not there`);
     return this.memo.get(index);
   }
-  private global(module: unknown, name: unknown): PickleGlobal {
+  global(module: unknown, name: unknown): PickleGlobal {
     if (typeof module !== 'string' || typeof name !== 'string')
       throw this.bad('names a global by something else than text');
     return new PickleGlobal(module, name);
   }
 
-  private reduce(): void {
+  reduce(): void {
     const args = this.pop();
     const f = this.pop();
     if (!(f instanceof PickleGlobal) || !Array.isArray(args))
       throw this.bad(`calls something that is no function, at byte ${this.at}`);
     const value = this.hooks.call(f, args);
-    if (value === undefined)
-      throw new InputFileError(this.path, `asks for a call of ${f.full}; calls are refused, nothing was run`);
+    if (value === undefined) this.refuseCall(f);
     this.push(value);
   }
 
-  private build(): void {
+  build(): void {
     const state = this.pop();
     const object = this.top();
     if (object instanceof InertRecord) object.state = state;
@@ -158,7 +188,7 @@ export class Unpickler {
     else if (!isTable(object)) throw this.bad(`fills what is no object, at byte ${this.at}`);
   }
 
-  private newObject(args: unknown, type: unknown): void {
+  newObject(type: unknown, args: unknown): void {
     if (!(type instanceof PickleGlobal) || !Array.isArray(args)) throw this.bad('builds an object of no class');
     const plain = type.full === 'collections.OrderedDict';
     this.push(plain ? new Map<unknown, unknown>() : new InertRecord(type, args));
@@ -168,256 +198,127 @@ export class Unpickler {
   load(): unknown {
     for (let steps = 0; steps < MAX_STEPS; steps++) {
       const op = this.byte();
-      if (op === 0x2e) return this.pop();
-      if (!(this.constant(op) || this.container(op) || this.reference(op) || this.object(op)))
-        throw this.bad(`holds operation 0x${op.toString(16)} at byte ${this.at - 1}, which is not read`);
+      if (op === STOP) return this.pop();
+      const operation = BY_CODE.get(op);
+      if (!operation) throw this.bad(`holds operation 0x${op.toString(16)} at byte ${this.at - 1}, which is not read`);
+      operation(this);
     }
     throw this.bad('does not come to an end');
   }
+}
 
-  private constant(op: number): boolean {
-    switch (op) {
-      case 0x80:
-        if (this.byte() > 5) throw this.bad('is of a protocol above 5');
-        return true;
-      case 0x95:
-        this.take(8);
-        return true;
-      case 0x4e:
-        this.push(null);
-        return true;
-      case 0x88:
-      case 0x89:
-        this.push(op === 0x88);
-        return true;
-      case 0x49:
-      case 0x4c: {
-        const text = this.line();
-        const digits = text.replace(/L$/, '');
-        if (op === 0x49 && (text === '01' || text === '00')) this.push(text === '01');
-        else if (/^-?\d{1,400}$/.test(digits)) this.push(Number(digits));
-        else throw this.bad(`holds ${JSON.stringify(text.slice(0, 40))} as a whole number`);
-        return true;
-      }
-      case 0x4a:
-        this.push(this.i32());
-        return true;
-      case 0x4b:
-        this.push(this.byte());
-        return true;
-      case 0x4d:
-        this.push(this.u16());
-        return true;
-      case 0x8a:
-        this.push(this.long(this.byte()));
-        return true;
-      case 0x8b:
-        this.push(this.long(this.u32()));
-        return true;
-      case 0x46:
-        this.push(Number(this.line()));
-        return true;
-      case 0x47:
-        this.push(this.take(8).readDoubleBE());
-        return true;
-      default:
-        return this.text(op);
-    }
-  }
+type Operation = (u: Unpickler) => void;
 
-  private text(op: number): boolean {
-    switch (op) {
-      case 0x58:
-        this.push(this.take(this.u32()).toString('utf8'));
-        return true;
-      case 0x8c:
-        this.push(this.take(this.byte()).toString('utf8'));
-        return true;
-      case 0x8d:
-        this.push(this.take(this.u64()).toString('utf8'));
-        return true;
-      case 0x56:
-        this.push(this.line());
-        return true;
-      case 0x53:
-        this.push(this.line().replace(/^(['"])(.*)\1$/s, '$2'));
-        return true;
-      case 0x54:
-        this.push(this.take(this.u32()).toString('latin1'));
-        return true;
-      case 0x55:
-        this.push(this.take(this.byte()).toString('latin1'));
-        return true;
-      case 0x42:
-        this.push(this.take(this.u32()));
-        return true;
-      case 0x43:
-        this.push(this.take(this.byte()));
-        return true;
-      case 0x8e:
-      case 0x96:
-        this.push(this.take(this.u64()));
-        return true;
-      default:
-        return false;
-    }
-  }
+/** Operations by their names in Python's pickletools, with their codes. */
+const OPERATIONS: Readonly<Record<string, readonly [number, Operation]>> = {
+  PROTO: [0x80, (u) => u.protocol(u.byte())],
+  FRAME: [0x95, (u) => u.take(8)],
+  // Constants
+  NONE: [0x4e, (u) => u.push(null)],
+  NEWTRUE: [0x88, (u) => u.push(true)],
+  NEWFALSE: [0x89, (u) => u.push(false)],
+  INT: [0x49, (u) => u.push(u.decimal())],
+  LONG: [0x4c, (u) => u.push(u.decimal())],
+  BININT: [0x4a, (u) => u.push(u.i32())],
+  BININT1: [0x4b, (u) => u.push(u.byte())],
+  BININT2: [0x4d, (u) => u.push(u.u16())],
+  LONG1: [0x8a, (u) => u.push(u.long(u.byte()))],
+  LONG4: [0x8b, (u) => u.push(u.long(u.u32()))],
+  FLOAT: [0x46, (u) => u.push(Number(u.line()))],
+  BINFLOAT: [0x47, (u) => u.push(u.take(8).readDoubleBE())],
+  // Text and bytes
+  BINUNICODE: [0x58, (u) => u.push(u.take(u.u32()).toString('utf8'))],
+  SHORT_BINUNICODE: [0x8c, (u) => u.push(u.take(u.byte()).toString('utf8'))],
+  BINUNICODE8: [0x8d, (u) => u.push(u.take(u.u64()).toString('utf8'))],
+  UNICODE: [0x56, (u) => u.push(u.line())],
+  STRING: [0x53, (u) => u.push(u.line().replace(/^(['"])(.*)\1$/s, '$2'))],
+  BINSTRING: [0x54, (u) => u.push(u.take(u.u32()).toString('latin1'))],
+  SHORT_BINSTRING: [0x55, (u) => u.push(u.take(u.byte()).toString('latin1'))],
+  BINBYTES: [0x42, (u) => u.push(u.take(u.u32()))],
+  SHORT_BINBYTES: [0x43, (u) => u.push(u.take(u.byte()))],
+  BINBYTES8: [0x8e, (u) => u.push(u.take(u.u64()))],
+  BYTEARRAY8: [0x96, (u) => u.push(u.take(u.u64()))],
+  // Containers
+  MARK: [0x28, (u) => u.mark()],
+  EMPTY_DICT: [0x7d, (u) => u.push(new Map<unknown, unknown>())],
+  EMPTY_LIST: [0x5d, (u) => u.push([])],
+  EMPTY_TUPLE: [0x29, (u) => u.push([])],
+  EMPTY_SET: [0x8f, (u) => u.push([])],
+  TUPLE: [0x74, (u) => u.push(u.popMark())],
+  LIST: [0x6c, (u) => u.push(u.popMark())],
+  FROZENSET: [0x91, (u) => u.push(u.popMark())],
+  TUPLE1: [0x85, (u) => u.push(u.popMany(1))],
+  TUPLE2: [0x86, (u) => u.push(u.popMany(2))],
+  TUPLE3: [0x87, (u) => u.push(u.popMany(3))],
+  DICT: [
+    0x64,
+    (u) => {
+      const items = u.popMark();
+      u.push(new Map<unknown, unknown>());
+      u.set(items);
+    },
+  ],
+  APPEND: [0x61, (u) => u.append([u.pop()])],
+  APPENDS: [0x65, (u) => u.append(u.popMark())],
+  ADDITEMS: [0x90, (u) => u.append(u.popMark())],
+  SETITEM: [0x73, (u) => u.set(u.popMany(2))],
+  SETITEMS: [0x75, (u) => u.set(u.popMark())],
+  // Order of values, and references to them
+  POP: [0x30, (u) => u.pop()],
+  POP_MARK: [0x31, (u) => u.popMark()],
+  DUP: [0x32, (u) => u.push(u.top())],
+  PUT: [0x70, (u) => u.put(Number(u.line()))],
+  BINPUT: [0x71, (u) => u.put(u.byte())],
+  LONG_BINPUT: [0x72, (u) => u.put(u.u32())],
+  MEMOIZE: [0x94, (u) => u.put(null)],
+  GET: [0x67, (u) => u.push(u.get(Number(u.line())))],
+  BINGET: [0x68, (u) => u.push(u.get(u.byte()))],
+  LONG_BINGET: [0x6a, (u) => u.push(u.get(u.u32()))],
+  PERSID: [0x50, (u) => u.persistent(u.line())],
+  BINPERSID: [0x51, (u) => u.persistent(u.pop())],
+  // Objects; arguments are read from left to right
+  GLOBAL: [0x63, (u) => u.push(u.global(u.line(), u.line()))],
+  STACK_GLOBAL: [
+    0x93,
+    (u) => {
+      const [module, name] = u.popMany(2);
+      u.push(u.global(module, name));
+    },
+  ],
+  REDUCE: [0x52, (u) => u.reduce()],
+  BUILD: [0x62, (u) => u.build()],
+  NEWOBJ: [
+    0x81,
+    (u) => {
+      const [type, args] = u.popMany(2);
+      u.newObject(type, args);
+    },
+  ],
+  NEWOBJ_EX: [
+    0x92,
+    (u) => {
+      const [type, args] = u.popMany(3);
+      u.newObject(type, args);
+    },
+  ],
+  INST: [0x69, (u) => u.refuseCall(u.global(u.line(), u.line()))],
+  OBJ: [0x6f, (u) => u.refuseCall(u.popMark()[0])],
+};
 
-  private container(op: number): boolean {
-    switch (op) {
-      case 0x28:
-        if (this.marks.length > 10_000) throw this.bad('nests too deeply');
-        this.marks.push(this.stack);
-        this.stack = [];
-        return true;
-      case 0x7d:
-        this.push(new Map<unknown, unknown>());
-        return true;
-      case 0x5d:
-      case 0x29:
-      case 0x8f:
-        this.push([]);
-        return true;
-      case 0x74:
-      case 0x6c:
-      case 0x91:
-        this.push(this.popMark());
-        return true;
-      case 0x64: {
-        const items = this.popMark();
-        this.push(new Map<unknown, unknown>());
-        this.set(items);
-        return true;
-      }
-      case 0x85:
-      case 0x86:
-      case 0x87: {
-        const items = Array.from({ length: op - 0x84 }, () => this.pop()).reverse();
-        this.push(items);
-        return true;
-      }
-      default:
-        return this.fill(op) || this.rearrange(op);
-    }
-  }
+const BY_CODE: ReadonlyMap<number, Operation> = new Map(Object.values(OPERATIONS));
 
-  /** Items into a list or a dictionary. */
-  private fill(op: number): boolean {
-    switch (op) {
-      case 0x61: {
-        const item = this.pop();
-        this.list().push(item);
-        return true;
-      }
-      case 0x65:
-      case 0x90: {
-        const items = this.popMark();
-        const list = this.list();
-        for (const i of items) list.push(i);
-        return true;
-      }
-      case 0x73: {
-        const value = this.pop();
-        this.set([this.pop(), value]);
-        return true;
-      }
-      case 0x75:
-        this.set(this.popMark());
-        return true;
-      default:
-        return false;
-    }
-  }
-
-  private rearrange(op: number): boolean {
-    switch (op) {
-      case 0x30:
-        this.pop();
-        return true;
-      case 0x31:
-        this.popMark();
-        return true;
-      case 0x32:
-        this.push(this.top());
-        return true;
-      default:
-        return false;
-    }
-  }
-
-  private reference(op: number): boolean {
-    switch (op) {
-      case 0x70:
-        this.memo.set(Number(this.line()), this.top());
-        return true;
-      case 0x71:
-        this.memo.set(this.byte(), this.top());
-        return true;
-      case 0x72:
-        this.memo.set(this.u32(), this.top());
-        return true;
-      case 0x94:
-        this.memo.set(this.memo.size, this.top());
-        return true;
-      case 0x67:
-        this.push(this.get(Number(this.line())));
-        return true;
-      case 0x68:
-        this.push(this.get(this.byte()));
-        return true;
-      case 0x6a:
-        this.push(this.get(this.u32()));
-        return true;
-      case 0x50:
-        this.push(this.hooks.persistent(this.line()));
-        return true;
-      case 0x51:
-        this.push(this.hooks.persistent(this.pop()));
-        return true;
-      default:
-        return false;
-    }
-  }
-
-  private object(op: number): boolean {
-    switch (op) {
-      case 0x63: {
-        const module = this.line();
-        this.push(this.global(module, this.line()));
-        return true;
-      }
-      case 0x93: {
-        const name = this.pop();
-        this.push(this.global(this.pop(), name));
-        return true;
-      }
-      case 0x52:
-        this.reduce();
-        return true;
-      case 0x62:
-        this.build();
-        return true;
-      case 0x81: {
-        const args = this.pop();
-        this.newObject(args, this.pop());
-        return true;
-      }
-      case 0x92: {
-        this.pop();
-        const args = this.pop();
-        this.newObject(args, this.pop());
-        return true;
-      }
-      case 0x69:
-      case 0x6f: {
-        // INST and OBJ call a class with arguments.
-        const items = op === 0x69 ? [this.global(this.line(), this.line()), ...this.popMark()] : this.popMark();
-        const [type] = items;
-        const name = type instanceof PickleGlobal ? type.full : 'something that is no class';
-        throw new InputFileError(this.path, `asks for a call of ${name}; calls are refused, nothing was run`);
-      }
-      default:
-        return false;
-    }
-  }
+/**
+ * The value of a pickle, protocols 0 to 5, and the position after it. Builds tensors, plain data and inert records only. Objects of unknown classes that are
+ * built and filled (NEWOBJ, BUILD) become inert records; any other call, unless the hooks allow it, refuses the file and names the function.
+ * Memory is bounded by the size of the file: values are shared, never copied. Throws InputFileError. Reference weight-formats §4.
+ */
+export function unpickle(
+  path: string,
+  bytes: Buffer,
+  start: number,
+  hooks: PickleHooks,
+): { value: unknown; end: number } {
+  const u = new Unpickler(path, bytes, start, hooks);
+  const value = u.load();
+  return { value, end: u.end };
 }

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync } from 'node:fs';
 import { InputFileError } from '../errors';
 import { type Member, readExactly, readMember, withFile, zipMembers } from './archive';
 import { DTYPE_BYTES, type Dtype, isFloat, toFloat32 } from './dtype';
-import { InertRecord, PickleGlobal, type PickleHooks, Unpickler } from './pickle';
+import { InertRecord, PickleGlobal, type PickleHooks, unpickle } from './pickle';
 import { type TensorFile, type TensorInfo } from './tensorFile';
 
 /** Element types by torch's names of storages. */
@@ -152,7 +152,7 @@ async function openZip(path: string): Promise<{ value: unknown; storages: (fd: n
     const order = members.get(`${top}byteorder`);
     if (order && order.size < 100 && readMember(fd, path, order).toString('ascii').trim() === 'big')
       throw new InputFileError(path, 'its numbers are big-endian, which is not read');
-    const value = new Unpickler(path, readMember(fd, path, member), 0, hooksOf(path)).load();
+    const { value } = unpickle(path, readMember(fd, path, member), 0, hooksOf(path));
     return { value, storages: (open: number) => zipStorages(path, open, members, top) };
   });
 }
@@ -176,9 +176,8 @@ function openLegacy(path: string): { value: unknown; storages: (fd: number) => S
     };
     let at = 0;
     const next = (): unknown => {
-      const u = new Unpickler(path, bytes, at, remembering);
-      const value = u.load();
-      at = u.end;
+      const { value, end } = unpickle(path, bytes, at, remembering);
+      at = end;
       return value;
     };
     if (String(next()) !== LEGACY_MAGIC) throw new InputFileError(path, 'not a file of torch.save');

@@ -18,6 +18,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 
 interface Named {
   shape: number[];
+  /** Whether the name already said which way round it is stored. */
+  swapped: boolean;
   read: () => Float32Array;
 }
 
@@ -48,7 +50,11 @@ export function namedTensors(file: TensorFile, encoderRows: boolean): Dictionary
   const put = (name: string, t: TensorInfo, swap: boolean): void => {
     const [rows, cols] = t.shape;
     const shape = swap ? [cols, rows] : t.shape;
-    found.set(name, { shape, read: () => (swap ? transposed(file.read(t.name), rows, cols) : file.read(t.name)) });
+    found.set(name, {
+      shape,
+      swapped: swap,
+      read: () => (swap ? transposed(file.read(t.name), rows, cols) : file.read(t.name)),
+    });
   };
   for (const [name, candidates] of Object.entries(NAMES)) {
     for (const c of candidates) {
@@ -71,9 +77,9 @@ export function namedTensors(file: TensorFile, encoderRows: boolean): Dictionary
   if (encoder.shape.length !== 2) wrong(file, 'W_enc', encoder.shape, ['d_in', 'd_sae']);
   const [rows, cols] = encoder.shape;
   const byRows = rows === d_sae && (cols !== d_sae || encoderRows);
-  if (byRows && !('encoder.weight' in Object.fromEntries(file.tensors))) {
+  if (byRows && !encoder.swapped) {
     const { read } = encoder;
-    found.set('W_enc', { shape: [cols, rows], read: () => transposed(read(), rows, cols) });
+    found.set('W_enc', { shape: [cols, rows], swapped: true, read: () => transposed(read(), rows, cols) });
   }
   const d_in = need('W_enc').shape[0];
   const [d_out] = need(found.has('b_dec_out') ? 'b_dec_out' : 'b_dec').shape;

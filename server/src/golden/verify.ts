@@ -108,13 +108,24 @@ async function activations(engine: Engine, c: Extract<GoldenCheck, { type: 'acti
 }
 
 /** The features whose decoder rows lie most in a head. */
-async function mostInHead(engine: Engine, d: Dictionary, head: number, count: number): Promise<number[]> {
-  const shares = await allHeadShares(engine, d);
+function mostInHead(shares: readonly (readonly number[])[], head: number, count: number): number[] {
   const order = shares.map((_, f) => f).sort((a, b) => shares[b][head] - shares[a][head]);
   return order.slice(0, count);
 }
 
-async function compute(engine: Engine, c: GoldenCheck): Promise<Found[]> {
+/** Decoder head shares of dictionaries, computed once. */
+type Shares = (d: Dictionary) => Promise<number[][]>;
+
+function sharesOf(engine: Engine): Shares {
+  const known = new Map<Dictionary, Promise<number[][]>>();
+  return (d) => {
+    const have = known.get(d) ?? allHeadShares(engine, d);
+    known.set(d, have);
+    return have;
+  };
+}
+
+async function compute(engine: Engine, c: GoldenCheck, shares: Shares): Promise<Found[]> {
   switch (c.type) {
     case 'tokens': {
       const { tokens } = engine.prompt(c.text, false);
@@ -136,7 +147,7 @@ async function compute(engine: Engine, c: GoldenCheck): Promise<Found[]> {
       return c.expected.map((expected, h) => ({ what: `head ${h}`, expected, got: headShares?.[h] ?? NaN }));
     }
     case 'head-features': {
-      const found = await mostInHead(engine, engine.dictionary(c.site), c.head, c.expected.length);
+      const found = mostInHead(await shares(engine.dictionary(c.site)), c.head, c.expected.length);
       const order = (x: readonly number[]): string => [...x].sort((a, b) => a - b).join(' ');
       return [{ what: 'features', expected: order(c.expected), got: order(found) }];
     }
@@ -158,6 +169,7 @@ export async function verify(
   o: { signal: AbortSignal; step?: (message: string, fraction: number) => Promise<void> },
 ): Promise<VerifyRow[]> {
   const out: VerifyRow[] = [];
+  const shares = sharesOf(engine);
   for (const [i, { id, description, source, tolerance, check }] of table.rows.entries()) {
     throwIfCancelled(o.signal);
     await o.step?.(id, i / table.rows.length);
@@ -165,7 +177,7 @@ export async function verify(
     const needs = missing(engine, table, check);
     if (needs !== null) out.push({ ...row, what: '', expected: null, got: null, outcome: 'missing', needs });
     else
-      for (const f of await compute(engine, check))
+      for (const f of await compute(engine, check, shares))
         out.push({ ...row, ...f, outcome: agrees(f, f.tolerance ?? tolerance) ? 'pass' : 'fail', needs: null });
   }
   return out;

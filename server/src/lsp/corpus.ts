@@ -1,5 +1,5 @@
 import type { CorpusSummary, DashboardResult, FoundFeature } from '../../protocol/corpus';
-import { Corpus, featuresOfPrompt } from '../corpus';
+import { Corpus, featuresOfPrompt, summaryOf } from '../corpus';
 import { type Engine } from '../engine';
 import { UsageError } from '../errors';
 import { type ModelHost } from './modelHost';
@@ -58,6 +58,7 @@ export class CorpusHost {
           }),
         ),
       )
+      .then(summaryOf)
       .finally(() => this.building.delete(corpus));
     this.building.set(corpus, build);
     return build;

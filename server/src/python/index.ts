@@ -1,4 +1,5 @@
 /** Scripts that make a result again with TransformerLens and SAELens and compare the numbers. */
+export { type Expected, scriptBase, type ScriptBase } from './spec';
 export { treeSpec } from './tree';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,7 +1,6 @@
 import { type NodeJson, type RootSpec } from '../attribution';
 import { type Engine } from '../engine';
-
-const TOLERANCE = 2e-3;
+import { type Expected, scriptBase } from './spec';
 
 interface ScriptNode extends Pick<NodeJson, 'id' | 'kind' | 'site' | 'layer' | 'position' | 'head' | 'feature'> {
   children: ScriptNode[];
@@ -9,7 +8,7 @@ interface ScriptNode extends Pick<NodeJson, 'id' | 'kind' | 'site' | 'layer' | '
 
 /** What a script needs to compute a tree's contributions again: all that are shown, or those on the path to one node. */
 export function treeSpec(engine: Engine, tokens: readonly number[], root: RootSpec, tree: NodeJson): unknown {
-  const expected: Record<string, { contribution: number }> = {};
+  const expected: Expected[string] = {};
   const strip = (n: NodeJson): ScriptNode => {
     expected[n.id] = { contribution: n.contribution };
     const { id, kind, site, layer, position, head, feature } = n;
@@ -17,12 +16,9 @@ export function treeSpec(engine: Engine, tokens: readonly number[], root: RootSp
   };
   const stripped = strip(tree);
   return {
-    model: { path: engine.model.weights.path, contract: engine.contract },
-    sites: [...engine.dictionaries.values()].map(({ site, kind, layer, path }) => ({ site, kind, layer, path })),
+    ...scriptBase(engine, { tree: expected }),
     cases: [{ name: 'prompt', tokens }],
     values: {},
     data: { tree: stripped, root },
-    expected: { tree: expected },
-    tolerance: TOLERANCE,
   };
 }
