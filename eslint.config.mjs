@@ -3,6 +3,7 @@ import tseslint from 'typescript-eslint';
 
 const server = {
   errors: [],
+  hub: ['errors', 'formats', 'store'],
   maths: [],
   onnx: [],
   formats: ['errors'],
@@ -23,6 +24,7 @@ const server = {
   python: ['attribution', 'engine'],
   golden: ['analyses', 'attribution', 'dictionaries', 'engine', 'errors', 'model'],
   lsp: [
+    'hub',
     'corpus',
     'golden',
     'python',
@@ -40,6 +42,7 @@ const server = {
     'text',
   ],
   cli: [
+    'hub',
     'corpus',
     'golden',
     'store',
@@ -66,6 +69,9 @@ const owners = {
   '@bufbuild/protobuf': 'server/src/onnx',
   commander: 'server/src/cli',
   'node-sqlite3-wasm': 'server/src/corpus',
+  '@huggingface/hub': 'server/src/hub',
+  undici: 'server/src/hub',
+  'proxy-from-env': 'server/src/hub',
   vscode: 'client',
   'vscode-languageclient': 'client',
   'vscode-languageserver': 'server/src/lsp',

@@ -7,7 +7,6 @@ import {
   type PromptPlace,
   type PromptRef,
   type RootRef,
-  SECTION,
   type ShowFeaturesArguments,
 } from '../../server/protocol';
 import { CORPUS_COMMANDS } from './corpus';
@@ -16,6 +15,7 @@ import { cursorPlace } from './features/cursor';
 import { type HeatFeature, type HeatMap } from './features/heat';
 import { statusDetail } from './features/status';
 import { log, NothingHere, showError } from './log';
+import { chooseModel } from './models';
 import { type PanelManager } from './panels/manager';
 import { type Server } from './server';
 import { type FeaturesItem, type FeaturesView, visibleText } from './views/featuresView';
@@ -188,47 +188,6 @@ async function openAttention(s: Services): Promise<void> {
 async function heatMap(s: Services, args?: OpenFeatureArguments | FeaturesItem): Promise<void> {
   const feature = featureOf(args) ?? (await pickFeature(s, 'Color tokens by feature'));
   if (feature) await s.heat.show(feature);
-}
-
-async function chooseModel(): Promise<void> {
-  const configuration = vscode.workspace.getConfiguration(SECTION);
-  const target =
-    vscode.workspace.workspaceFolders && vscode.workspace.isTrusted
-      ? vscode.ConfigurationTarget.Workspace
-      : vscode.ConfigurationTarget.Global;
-  const choices = [
-    { label: '$(beaker) Demo model', detail: 'Four layers, embedded, with its own dictionaries', run: 'demo' },
-    { label: '$(folder) Folder…', detail: 'A Hugging Face GPT-2 folder on this machine', run: 'folder' },
-    { label: '$(gear) Settings', detail: 'Model, dictionaries, contract and provider', run: 'settings' },
-  ];
-  const chosen = await vscode.window.showQuickPick(choices, {
-    title: 'Model',
-    placeHolder: `Now: ${configuration.get<string>('model')}`,
-  });
-  if (chosen?.run === 'demo') {
-    await configuration.update('dictionaries', undefined, target);
-    await configuration.update('model', 'demo', target);
-  } else if (chosen?.run === 'folder') {
-    const [model] =
-      (await vscode.window.showOpenDialog({
-        canSelectFolders: true,
-        canSelectFiles: false,
-        title: 'Model folder (config.json, model.safetensors)',
-      })) ?? [];
-    if (!model) return;
-    const dictionaries = await vscode.window.showOpenDialog({
-      canSelectFolders: true,
-      canSelectFiles: true,
-      canSelectMany: true,
-      title: 'Dictionaries: SAELens folders, .pt, .npz, or folders of them',
-    });
-    await configuration.update(
-      'dictionaries',
-      (dictionaries ?? []).map((u) => u.fsPath),
-      target,
-    );
-    await configuration.update('model', model.fsPath, target);
-  } else if (chosen) await vscode.commands.executeCommand('workbench.action.openSettings', SECTION);
 }
 
 async function showStatus(s: Services): Promise<void> {

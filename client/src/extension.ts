@@ -18,6 +18,8 @@ export interface ExtensionApi {
   heat: HeatMap;
 }
 
+const SETTLE_MS = 100;
+
 export function activate(context: vscode.ExtensionContext): ExtensionApi {
   const server = new Server(context);
   const heat = new HeatMap(server);
@@ -32,8 +34,14 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
     server.start().catch((e: Error) => log().error(`the server did not start: ${e.message}`));
   };
   vscode.workspace.textDocuments.forEach(startFor);
-  const settingsChanged = (): void => void server.notify('attentionCircuits/settings', serverSettings());
+  // Several settings that are written one after another, as a choice of a model does, load the model once.
+  let settling: NodeJS.Timeout | undefined;
+  const settingsChanged = (): void => {
+    clearTimeout(settling);
+    settling = setTimeout(() => void server.notify('attentionCircuits/settings', serverSettings()), SETTLE_MS);
+  };
   context.subscriptions.push(
+    { dispose: () => clearTimeout(settling) },
     vscode.workspace.onDidOpenTextDocument(startFor),
     vscode.workspace.onDidGrantWorkspaceTrust(settingsChanged),
     vscode.workspace.onDidChangeConfiguration((e) => {

@@ -28,6 +28,9 @@ export const SETTINGS = [
   'features.perSite',
   'labels',
   'importedLabels',
+  'registry',
+  'hub.endpoint',
+  'hub.offline',
   'corpus.folder',
   'corpus.contextLength',
   'corpus.maxTokens',
@@ -43,6 +46,9 @@ export function resolvePath(value: string): string {
   const folder = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
   return folder ? path.join(folder, home) : path.resolve(home);
 }
+
+/** A name of the registry as it is, or an absolute path. */
+const resolveSource = (value: string): string => (value.startsWith('hub:') ? value : resolvePath(value));
 
 /** Path settings come from the workspace only when the workspace is trusted. */
 function trusted<T>(name: string): T {
@@ -61,8 +67,8 @@ function corpusFolder(): string {
 export function serverSettings(): ServerSettings {
   const model = trusted<string>('model').trim();
   return {
-    model: model === '' || model === 'demo' ? 'demo' : resolvePath(model),
-    dictionaries: trusted<string[]>('dictionaries').map(resolvePath),
+    model: model === '' || model === 'demo' ? 'demo' : resolveSource(model),
+    dictionaries: trusted<string[]>('dictionaries').map(resolveSource),
     contract: setting('contract'),
     provider: setting('provider'),
     memoryLimitMB: setting('memoryLimitMB'),
@@ -76,6 +82,12 @@ export function serverSettings(): ServerSettings {
     inlayHints: setting('inlayHints.enabled'),
     labels: vscode.workspace.workspaceFolders ? resolvePath(trusted<string>('labels')) : '',
     importedLabels: trusted<string[]>('importedLabels').map(resolvePath),
+    registry: trusted<string[]>('registry').map(resolvePath),
+    hub: {
+      endpoint: setting<string>('hub.endpoint').trim(),
+      offline: setting('hub.offline'),
+      proxy: vscode.workspace.getConfiguration('http').get<string>('proxy') ?? '',
+    },
     corpus: {
       folder: corpusFolder(),
       contextLength: setting('corpus.contextLength'),

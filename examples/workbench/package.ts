@@ -28,6 +28,7 @@ const SHIPPED = [
   'demo/README.md',
   'server/python',
   'server/golden',
+  'server/registry',
 ];
 /** The pictures that the README shows. */
 const pictures = (): string[] =>
@@ -72,8 +73,7 @@ function stageRuntime(stage: string, target: string): Record<string, string> {
 export async function packageExtension(target = `${process.platform}-${process.arch}`): Promise<string> {
   if (!TARGETS.includes(target)) throw new Error(`${target} is not supported; there are: ${TARGETS.join(', ')}`);
   const stage = mkdtempSync(join(tmpdir(), 'attention-circuits-package-'));
-  for (const file of [...SHIPPED, ...pictures()])
-    if (existsSync(join(root, file))) cpSync(join(root, file), join(stage, file), { recursive: true });
+  for (const file of [...SHIPPED, ...pictures()]) cpSync(join(root, file), join(stage, file), { recursive: true });
   for (const file of BUILT) cpSync(join(root, 'dist', file), join(stage, 'dist', file));
   const m = readManifest(join(root, 'package.json'));
   m.dependencies = stageRuntime(stage, target);

@@ -7,6 +7,7 @@
 
 import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
 import type { ExperimentInfo, ExperimentResult, ExperimentValues, Table } from './experiments';
+import type { HubEntry, HubPlan } from './hub';
 import type { VerifyRow } from './verify';
 
 /** A prompt by content. */
@@ -284,6 +285,12 @@ export interface Requests {
   };
   /** Published numbers against those of the loaded model and dictionaries. */
   'attentionCircuits/verify': { params: Record<string, never>; result: { table: string; rows: VerifyRow[] } };
+  /** Published models and dictionaries, and what is on this machine of them. Requests nothing from elsewhere. */
+  'attentionCircuits/registry': { params: Record<string, never>; result: { entries: HubEntry[] } };
+  /** Asks the Hub how much would be fetched for names of the registry. */
+  'attentionCircuits/hubPlan': { params: { names: string[] }; result: HubPlan };
+  /** Fetches models and dictionaries, with progress that can be cancelled; goes on where an interrupted one was. */
+  'attentionCircuits/hubDownload': { params: { names: string[] }; result: HubPlan };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */
@@ -324,7 +331,9 @@ export type RequestMethod = keyof Requests;
 
 /** Settings under `attentionCircuits`, as the client sends them. Paths are absolute. */
 export interface ServerSettings {
+  /** `demo`, a folder, or `hub:NAME` of the registry. */
   model: string;
+  /** Files, folders, and `hub:NAME` or `hub:NAME/ID`. */
   dictionaries: string[];
   contract: 'auto' | 'default' | 'none';
   provider: 'auto' | 'cpu' | 'webgpu' | 'cuda';
@@ -336,6 +345,10 @@ export interface ServerSettings {
   labels: string;
   /** Label files of other tools, shown where the workspace has no label of its own. */
   importedLabels: string[];
+  /** Registry files beside our own. */
+  registry: string[];
+  /** How the Hub is reached: address (empty for the environment's or the Hub's own), whether at all, proxy (empty for the environment's). */
+  hub: { endpoint: string; offline: boolean; proxy: string };
   /** Texts for feature dashboards: a folder or a file (empty without one), tokens of a context, tokens at most. */
   corpus: { folder: string; contextLength: number; maxTokens: number };
 }

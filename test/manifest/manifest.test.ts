@@ -102,9 +102,16 @@ test('every setting is read, and every read one declared, with description, scop
 test('settings that name files or programs are restricted in untrusted folders', () => {
   const { restrictedConfigurations } = manifest.capabilities.untrustedWorkspaces;
   expect(restrictedConfigurations.sort()).toEqual(
-    ['corpus.folder', 'dictionaries', 'importedLabels', 'labels', 'model', 'server.arguments', 'server.nodePath'].map(
-      (s) => PREFIX + s,
-    ),
+    [
+      'corpus.folder',
+      'dictionaries',
+      'importedLabels',
+      'labels',
+      'model',
+      'registry',
+      'server.arguments',
+      'server.nodePath',
+    ].map((s) => PREFIX + s),
   );
   for (const s of restrictedConfigurations) expect(contributes.configuration.properties[s].scope).toMatch(/^machine/);
 });

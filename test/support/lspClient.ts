@@ -23,6 +23,8 @@ export const SETTINGS: ServerSettings = {
   inlayHints: false,
   labels: '',
   importedLabels: [],
+  registry: [],
+  hub: { endpoint: '', offline: true, proxy: '' },
   corpus: { folder: '', contextLength: 128, maxTokens: 1e6 },
 };
 

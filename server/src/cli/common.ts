@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { InputFileError, UsageError } from '../errors';
-import { Engine, type Prompt, type PromptRun } from '../engine';
+import { Hub, resolveDictionaryNames, resolveModelName } from '../hub';
+import { Engine, type GivenDictionary, type Prompt, type PromptRun } from '../engine';
 import { type ContractChoice } from '../model';
 import { type ProviderChoice } from '../runtime';
 import { notice, Progress } from './output';
@@ -12,6 +13,7 @@ import { tokenList } from './parse';
 export interface CommonOptions {
   model: string;
   sae: string[];
+  registry?: string[];
   contract: ContractChoice;
   provider: ProviderChoice;
   prompt?: string;
@@ -27,7 +29,7 @@ export interface Context {
   signal: AbortSignal;
 }
 
-const collect = (value: string, all: string[]): string[] => [...all, value];
+export const collect = (value: string, all: string[]): string[] => [...all, value];
 
 /** Adds `--provider` and `--json`. */
 export function withOutput(c: Command): Command {
@@ -44,8 +46,9 @@ export function withOutput(c: Command): Command {
 export function withModel(c: Command): Command {
   return withOutput(
     c
-      .requiredOption('--model <dir>', 'Hugging Face GPT-2 folder, or "demo"')
-      .option('--sae <path>', 'dictionary folder, or a folder of them (repeatable)', collect, [])
+      .requiredOption('--model <dir>', 'Hugging Face GPT-2 folder, "demo", or hub:NAME (see "models")')
+      .option('--sae <path>', 'dictionary folder, a folder of them, or hub:NAME (repeatable)', collect, [])
+      .option('--registry <file>', 'names of your own models and dictionaries (repeatable)', collect, [])
       .addOption(
         new Option('--contract <which>', 'model processing that the dictionaries expect')
           .choices(['auto', 'default', 'none'])
@@ -62,12 +65,25 @@ export function withPrompt(c: Command): Command {
     .option('--no-bos', 'put no BOS in front of --prompt');
 }
 
-/** Paths of a model and its dictionaries; `demo` is the embedded model with its own. Throws InputFileError. */
-export function resolveModel(home: string, model: string, sae: string[]): { model: string; dictionaries: string[] } {
-  if (model !== 'demo') return { model, dictionaries: sae };
+/**
+ * Paths of a model and its dictionaries; `demo` is the embedded model with its own, `hub:NAME` what was fetched under a name. Throws
+ * InputFileError, and UsageError for what is not here.
+ */
+export function resolveModel(
+  home: string,
+  model: string,
+  sae: string[],
+  registries: readonly string[] = [],
+): { model: string; dictionaries: (string | GivenDictionary)[] } {
+  const { registry } = new Hub(home, { registries, endpoint: '', offline: true, proxy: '' });
+  if (model !== 'demo')
+    return { model: resolveModelName(registry, model), dictionaries: resolveDictionaryNames(registry, sae) };
   const dir = join(home, 'demo', 'model');
   if (!existsSync(dir)) throw new InputFileError(dir, 'the demo model is not installed');
-  return { model: dir, dictionaries: sae.length > 0 ? sae : [join(home, 'demo', 'saes')] };
+  return {
+    model: dir,
+    dictionaries: sae.length > 0 ? resolveDictionaryNames(registry, sae) : [join(home, 'demo', 'saes')],
+  };
 }
 
 /** Shows how far imports are, one line at a time. */
@@ -92,7 +108,7 @@ export async function openEngine(
   const { onImport, end } = importProgress();
   try {
     const options = { contract: o.contract, provider: o.provider, notice, onImport, signal: context.signal };
-    return await Engine.open({ ...resolveModel(context.home, o.model, o.sae), ...options });
+    return await Engine.open({ ...resolveModel(context.home, o.model, o.sae, o.registry), ...options });
   } finally {
     end();
   }

@@ -8,6 +8,7 @@ import { addDfa } from './commands/dfa';
 import { addEncode } from './commands/encode';
 import { addExperiments } from './commands/experiments';
 import { addGraph } from './commands/graph';
+import { addHub } from './commands/hub';
 import { addRun } from './commands/run';
 import { addTree } from './commands/tree';
 import { addVerify } from './commands/verify';
@@ -44,6 +45,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     addExperiments,
     addCorpus,
     addVerify,
+    addHub,
   ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);

@@ -214,10 +214,18 @@ export class Dictionary {
 }
 
 /** Opens a SAELens folder or a dictionary file, importing it into the cache on first use. */
-export async function openDictionary(path: string, runtime: Runtime, options: ImportOptions = {}): Promise<Dictionary> {
+export async function openDictionary(
+  path: string,
+  runtime: Runtime,
+  options: ImportOptions & {
+    /** Its name on Neuronpedia, for one whose configuration says none. */
+    neuronpedia?: string;
+  } = {},
+): Promise<Dictionary> {
   const folder = await openDictionarySource(path);
+  const config = { ...folder.config, neuronpedia_id: folder.config.neuronpedia_id ?? options.neuronpedia ?? null };
   try {
-    return new Dictionary(path, folder.config, await importDictionary(folder, options), runtime);
+    return new Dictionary(path, config, await importDictionary(folder, options), runtime);
   } finally {
     folder.weights.close();
   }

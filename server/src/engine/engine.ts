@@ -14,10 +14,17 @@ import { chooseProvider, type ProviderChoice, Runtime } from '../runtime';
 import { openTokenizer, type TextToken, type Tokenizer } from '../tokenizer';
 import { PromptRun } from './promptRun';
 
+/** A dictionary or a folder of them, with what a registry says of it beyond its own configuration. */
+export interface GivenDictionary {
+  path: string;
+  contract?: Contract;
+  /** Its name on Neuronpedia. */
+  neuronpedia?: string;
+}
+
 export interface EngineOptions {
   model: string;
-  /** Dictionary folders, or folders of them. */
-  dictionaries: string[];
+  dictionaries: readonly (string | GivenDictionary)[];
   contract: ContractChoice;
   provider: ProviderChoice;
   /** Told once each: what was assumed or passed over. */
@@ -74,26 +81,31 @@ export class Engine {
     for (const r of decision.reasons) notice(`provider ${decision.provider}; passed over ${r}`);
     const runtime = new Runtime(decision.provider, weights.bytes < SMALL_MODEL ? 1 : undefined);
     const bySite = new Map<string, Dictionary>();
-    for (const path of options.dictionaries.flatMap(findDictionaries)) {
+    const registered = new Map<Dictionary, Contract>();
+    const given = options.dictionaries.map((d): GivenDictionary => (typeof d === 'string' ? { path: d } : d));
+    const all = given.flatMap((g) => findDictionaries(g.path).map((path) => ({ ...g, path })));
+    for (const { path, contract, neuronpedia } of all) {
       await new Promise((r) => setImmediate(r));
       throwIfCancelled(options.signal);
-      const d = await openDictionary(path, runtime, importing(path));
+      const d = await openDictionary(path, runtime, { ...importing(path), neuronpedia });
       shapesFor(d, weights);
       const other = bySite.get(d.site);
       if (other) throw new UsageError(`two dictionaries on ${d.site}: ${other.path} and ${d.path}; give one`);
       bySite.set(d.site, d);
+      if (contract) registered.set(d, contract);
     }
-    const contract = Engine.agree([...bySite.values()], options.contract, weights, notice);
+    const contract = Engine.agree([...bySite.values()], registered, options.contract, weights, notice);
     return new Engine(new Gpt2(weights, runtime, contract), bySite, openTokenizer(options.model), runtime);
   }
 
   private static agree(
     dictionaries: Dictionary[],
+    registered: ReadonlyMap<Dictionary, Contract>,
     choice: ContractChoice,
     weights: ModelWeights,
     notice: (line: string) => void,
   ): Contract {
-    const decided = dictionaries.map((d) => ({ config: d.config, ...contractOf(d.config, choice) }));
+    const decided = dictionaries.map((d) => ({ config: d.config, ...contractOf(d.config, choice, registered.get(d)) }));
     if (decided.some((d) => d.source === 'assumed')) {
       notice(
         "no dictionary's configuration says how its model was processed: assuming TransformerLens' default (--contract none turns it off)",

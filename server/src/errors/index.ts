@@ -64,6 +64,18 @@ export class RuntimeFailure extends EngineError {
   readonly code = EXIT_CODES.runtime;
 }
 
+/** A download failed: the address, the status where there was an answer, and what it means. */
+export class DownloadError extends EngineError {
+  readonly code = EXIT_CODES.runtime;
+  constructor(
+    readonly url: string,
+    readonly status: number | null,
+    reason: string,
+  ) {
+    super(`${url}: ${reason}${status === null ? '' : ` (status ${status})`}`);
+  }
+}
+
 /** The user cancelled. */
 export class CancelledError extends EngineError {
   readonly code = EXIT_CODES.interrupted;

@@ -1,4 +1,5 @@
 /** Readers: each checks a file completely before giving out a value, and executes nothing from it. */
+export { readJsonObject } from './jsonFile';
 export { DTYPE_BYTES, type Dtype, isFloat, toFloat32 } from './dtype';
 export { type TensorFile, type TensorInfo } from './tensorFile';
 export { openSafetensors, shardFiles } from './safetensors';

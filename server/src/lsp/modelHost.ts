@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { type PromptRef, type ServerSettings, type WireStatus, type WireToken } from '../../protocol';
-import { Engine, type Prompt, type PromptRun } from '../engine';
+import { Engine, type GivenDictionary, type Prompt, type PromptRun } from '../engine';
 import { CancelledError, EngineError, throwIfCancelled } from '../errors';
+import { Hub, resolveDictionaryNames, resolveModelName } from '../hub';
 import { traceBytes } from '../model';
 import { wireTokens } from './documents';
 import { ImportedLabels, Labels } from '../store';
@@ -52,6 +53,7 @@ export class ModelHost {
   private notices: string[] = [];
   private labelFile: Labels;
   private imported = new ImportedLabels();
+  private hubOf: Hub | null = null;
 
   constructor(private readonly o: ModelHostOptions) {
     this.labelFile = new Labels(o.settings.labels);
@@ -65,6 +67,13 @@ export class ModelHost {
 
   get settings(): ServerSettings {
     return this.o.settings;
+  }
+
+  /** Published models and dictionaries, as the settings reach them. */
+  get hub(): Hub {
+    const { registry, hub } = this.o.settings;
+    this.hubOf ??= new Hub(this.o.home, { registries: registry, ...hub });
+    return this.hubOf;
   }
 
   /** The workspace's labels. */
@@ -149,22 +158,25 @@ export class ModelHost {
     return engine;
   }
 
-  private sources(): { model: string; dictionaries: string[] } {
+  private sources(): { model: string; dictionaries: (string | GivenDictionary)[] } {
     const { model, dictionaries } = this.o.settings;
-    if (model !== 'demo' && model !== '') return { model, dictionaries };
+    if (model !== 'demo' && model !== '') {
+      const { registry } = this.hub;
+      return { model: resolveModelName(registry, model), dictionaries: resolveDictionaryNames(registry, dictionaries) };
+    }
     const demo = join(this.o.home, 'demo');
     return { model: join(demo, 'model'), dictionaries: dictionaries.length > 0 ? dictionaries : [join(demo, 'saes')] };
   }
 
   private async open(abort: AbortController): Promise<Engine> {
-    const sources = this.sources();
     this.notices = [];
-    this.publish('loading', `loading ${sources.model}`);
+    this.publish('loading', `loading ${this.o.settings.model}`);
     const progress = await this.o.progress('Loading model');
     const stop = (): void => abort.abort();
     progress.signal.addEventListener('abort', stop, { once: true });
     const start = Date.now();
     try {
+      const sources = this.sources();
       const engine = await Engine.open({
         ...sources,
         contract: this.o.settings.contract,
@@ -199,10 +211,12 @@ export class ModelHost {
 
   /** Takes new settings; drops the model if they name another one. */
   async configure(settings: ServerSettings): Promise<void> {
-    const identity = (s: ServerSettings): string => JSON.stringify([s.model, s.dictionaries, s.contract, s.provider]);
+    const identity = (s: ServerSettings): string =>
+      JSON.stringify([s.model, s.dictionaries, s.contract, s.provider, s.registry]);
     const changed = identity(settings) !== identity(this.o.settings);
     const before = this.o.settings;
     this.o.settings = settings;
+    this.hubOf = null;
     if (settings.importedLabels.join('\n') !== before.importedLabels.join('\n'))
       this.importLabels(settings.importedLabels);
     if (settings.labels !== this.labelFile.path) this.labelFile = new Labels(settings.labels);

@@ -56,6 +56,20 @@ export interface OpenPrompts {
   locate(uri: string, offset: number): Requests['attentionCircuits/locate']['result'];
 }
 
+/** Reports of a download at most a few times a second. */
+function throttled(
+  report: (message: string, fraction: number) => void,
+): (done: number, total: number, path: string) => void {
+  let last = 0;
+  return (done, total, path) => {
+    if (Date.now() - last < REPORT_MS && done < total) return;
+    last = Date.now();
+    report(`${path}: ${(done / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB`, total > 0 ? done / total : 1);
+  };
+}
+
+const REPORT_MS = 200;
+
 type Handlers = {
   [M in RequestMethod]: (params: Requests[M]['params'], signal: AbortSignal) => Promise<Requests[M]['result']>;
 };
@@ -289,6 +303,13 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/searchFeatures': (q, signal) => corpus.search(q.by, q.text, q.limit, signal),
     'attentionCircuits/attention': async (q, signal) =>
       attention(await analyse(q.prompt, signal), q.layer, q.head, q.destination),
+    'attentionCircuits/registry': () => Promise.resolve({ entries: host.hub.entries() }),
+    'attentionCircuits/hubPlan': ({ names }, signal) =>
+      host.withProgress('Asking the Hub', signal, (both) => host.hub.plan(names, both)),
+    'attentionCircuits/hubDownload': ({ names }, signal) =>
+      host.withProgress('Fetching', signal, (both, report) =>
+        host.hub.fetch(names, { signal: both, onProgress: throttled(report) }),
+      ),
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

@@ -59,6 +59,9 @@ export const schemas = {
   }),
   'attentionCircuits/attention': z.object({ prompt, layer: position, head: position, destination: position }),
   'attentionCircuits/label': z.object({ site: z.string(), feature, label: z.string().max(2000).optional() }),
+  'attentionCircuits/registry': z.object({}),
+  'attentionCircuits/hubPlan': z.object({ names: z.array(z.string()).max(100) }),
+  'attentionCircuits/hubDownload': z.object({ names: z.array(z.string()).max(100) }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({

@@ -38,6 +38,8 @@ const settingsSchema = z.object({
   inlayHints: z.boolean(),
   labels: z.string(),
   importedLabels: z.array(z.string()),
+  registry: z.array(z.string()),
+  hub: z.object({ endpoint: z.string(), offline: z.boolean(), proxy: z.string() }),
   corpus: z.object({
     folder: z.string(),
     contextLength: z.number().int().min(2),

@@ -33,7 +33,7 @@ export const NO_CONTRACT: Contract = {
 /** A contract and where it comes from. */
 export interface ContractDecision {
   contract: Contract;
-  source: 'option' | 'config' | 'published set' | 'assumed';
+  source: 'option' | 'registry' | 'config' | 'published set' | 'assumed';
 }
 
 const PUBLISHED: [RegExp, Contract][] = [
@@ -42,11 +42,12 @@ const PUBLISHED: [RegExp, Contract][] = [
 ];
 
 /**
- * The contract of one dictionary: the option if it is not `auto`, else the flags of `model_from_pretrained_kwargs` (those it does
+ * The contract of one dictionary: the option if it is not `auto`, else what a registry says of it, else the flags of `model_from_pretrained_kwargs` (those it does
  * not list count as false), else that of a published set, else TransformerLens' default, assumed.
  */
-export function contractOf(config: DictionaryConfig, choice: ContractChoice): ContractDecision {
+export function contractOf(config: DictionaryConfig, choice: ContractChoice, registered?: Contract): ContractDecision {
   if (choice !== 'auto') return { contract: choice === 'default' ? DEFAULT_CONTRACT : NO_CONTRACT, source: 'option' };
+  if (registered) return { contract: registered, source: 'registry' };
   const kwargs = config.model_from_pretrained_kwargs;
   if (kwargs) {
     const flag = (name: keyof Contract): boolean => kwargs[name] === true;

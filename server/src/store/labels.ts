@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { InputFileError } from '../errors';
+import { writeAtomically } from './atomic';
+import { withLock } from './lock';
 
 const entrySchema = z.looseObject({
   model: z.string(),
@@ -14,9 +15,6 @@ const entrySchema = z.looseObject({
 export type LabelEntry = z.infer<typeof entrySchema>;
 
 const MAX_BYTES = 50e6;
-const LOCK_TRIES = 200;
-const LOCK_WAIT_MS = 10;
-const STALE_LOCK_MS = 10_000;
 
 const keyOf = (e: { model: string; site: string; feature: number }): string => `${e.model} ${e.site} ${e.feature}`;
 
@@ -48,31 +46,6 @@ export function parseLabels(path: string, source: string): LabelEntry[] {
     entries.push(entry.data);
   });
   return entries;
-}
-
-const wait = (ms: number): Promise<void> => new Promise((r) => setTimeout(r, ms));
-
-/** Runs a job while no other process does; a lock left behind by a dead one is taken over. */
-async function locked<T>(path: string, job: () => T): Promise<T> {
-  const lock = `${path}.lock`;
-  mkdirSync(dirname(path), { recursive: true });
-  for (let i = 0; ; i++) {
-    try {
-      mkdirSync(lock);
-      break;
-    } catch (e) {
-      if ((e as NodeJS.ErrnoException).code !== 'EEXIST' || i >= LOCK_TRIES)
-        throw new InputFileError(path, `cannot be locked (${(e as Error).message})`);
-      const age = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-      if (age > STALE_LOCK_MS) rmdirSync(lock);
-      else await wait(LOCK_WAIT_MS);
-    }
-  }
-  try {
-    return job();
-  } finally {
-    rmdirSync(lock);
-  }
 }
 
 /**
@@ -126,22 +99,15 @@ export class Labels {
   /** Sets or, with an empty text, removes a label. Throws InputFileError when the file cannot be read or written. */
   async set(model: string, site: string, feature: number, label: string): Promise<void> {
     if (this.path === '') throw new InputFileError('labels', 'there is no workspace folder to keep them in');
-    await locked(this.path, () => {
+    await withLock(this.path, () => {
       const key = keyOf({ model, site, feature });
       const old = this.read();
       const known = old.find((e) => keyOf(e) === key);
       const kept = old.filter((e) => keyOf(e) !== key);
       const text = label.trim();
       if (text !== '') kept.push({ ...known, model, site, feature, label: text });
-      const aside = `${this.path}.${process.pid}`;
-      writeFileSync(
-        aside,
-        kept
-          .sort(inOrder)
-          .map((e) => `${JSON.stringify(e)}\n`)
-          .join(''),
-      );
-      renameSync(aside, this.path);
+      const lines = kept.sort(inOrder).map((e) => `${JSON.stringify(e)}\n`);
+      writeAtomically(this.path, lines.join(''));
     });
   }
 }
