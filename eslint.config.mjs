@@ -36,6 +36,7 @@ const server = {
     'errors',
     'model',
     'prompts',
+    'interop',
     'runtime',
     'scheduler',
     'store',

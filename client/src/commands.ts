@@ -16,6 +16,7 @@ import { type HeatFeature, type HeatMap } from './features/heat';
 import { statusDetail } from './features/status';
 import { log, NothingHere, showError } from './log';
 import { chooseModel } from './models';
+import { openGraph } from './panels/graphEditor';
 import { type PanelManager } from './panels/manager';
 import { type Server } from './server';
 import { type FeaturesItem, type FeaturesView, visibleText } from './views/featuresView';
@@ -280,6 +281,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.toggleHoverDetails': toggleHoverDetails,
   'attentionCircuits.openExample': openExample,
   'attentionCircuits.verify': verify,
+  'attentionCircuits.openGraph': openGraph,
   ...CORPUS_COMMANDS,
   ...EXPERIMENT_COMMANDS,
 };

@@ -6,6 +6,7 @@ import { CursorFollower } from './features/cursor';
 import { HeatMap } from './features/heat';
 import { StatusItem } from './features/status';
 import { log } from './log';
+import { GRAPH_EDITOR, GraphEditors } from './panels/graphEditor';
 import { PanelManager } from './panels/manager';
 import { Server } from './server';
 import { serverSettings } from './settings';
@@ -27,6 +28,11 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
   const cursor = new CursorFollower(server);
   const features = new FeaturesView(server, cursor);
   context.subscriptions.push(server, heat, panels, cursor, features, new StatusItem(server));
+  context.subscriptions.push(
+    vscode.window.registerCustomEditorProvider(GRAPH_EDITOR, new GraphEditors(panels), {
+      supportsMultipleEditorsPerDocument: true,
+    }),
+  );
   context.subscriptions.push(...registerCommands({ context, server, panels, features, heat }));
 
   const startFor = (d: vscode.TextDocument): void => {

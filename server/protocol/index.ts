@@ -22,6 +22,17 @@ export type RootRef =
   | { type: 'feature'; site: string; feature: number; position: number }
   | { type: 'logit'; tokens: number[]; position: number };
 
+/** What a tree of a graph file starts from: a node of the file; an empty id for the file's own root. */
+export interface GraphRoot {
+  type: 'graph';
+  file: string;
+  node: string;
+  position: number;
+}
+
+/** What a panel's tree may start from. */
+export type TreeRoot = RootRef | GraphRoot;
+
 export type View = 'residual' | 'component';
 export type By = 'source' | 'head';
 
@@ -69,6 +80,8 @@ export interface WireNode {
   share: number;
   /** Whether it can be opened. */
   opens: boolean;
+  /** What a tree of its own would start from, where that is not told by site, feature and position. */
+  root?: TreeRoot;
 }
 
 /** A node opened. value = Σ children + cut.sum + remainder. */
@@ -166,6 +179,10 @@ export interface PromptResult {
 
 export interface RootResult extends PromptResult {
   root: WireNode;
+  /** Where the numbers come from, when not from the model. */
+  note?: string;
+  /** Other roots of the same file. */
+  alternatives?: { label: string; root: TreeRoot }[];
 }
 
 export interface AblateResult {
@@ -236,6 +253,7 @@ export interface LocatedToken {
 
 type WithPrompt<T = object> = T & { prompt: PromptRef };
 type WithRoot<T = object> = WithPrompt<T & { root: RootRef }>;
+type WithTree<T = object> = WithPrompt<T & { root: TreeRoot }>;
 
 /** Requests of the client, by method: what they ask and what they get. All can be cancelled. */
 export interface Requests {
@@ -252,14 +270,14 @@ export interface Requests {
     params: WithPrompt<{ position: number; limit: number }>;
     result: { features: WireFeature[] };
   };
-  'attentionCircuits/root': { params: WithRoot; result: RootResult };
+  'attentionCircuits/root': { params: WithTree; result: RootResult };
   'attentionCircuits/expand': {
-    params: WithRoot<{ node: string; view: View; by: By; limit: number }>;
+    params: WithTree<{ node: string; view: View; by: By; limit: number }>;
     result: WireExpansion;
   };
-  'attentionCircuits/grid': { params: WithRoot<{ node: string }>; result: WireGrid | null };
+  'attentionCircuits/grid': { params: WithTree<{ node: string }>; result: WireGrid | null };
   /** Direct contribution of each prompt position to a node's value [S]: own position for what is read there, sources for attention. */
-  'attentionCircuits/sources': { params: WithRoot<{ node: string }>; result: { sources: number[] } };
+  'attentionCircuits/sources': { params: WithTree<{ node: string }>; result: { sources: number[] } };
   'attentionCircuits/validate': { params: WithRoot<{ edge: string }>; result: WireValidation };
   'attentionCircuits/ablate': {
     params: WithRoot<{ features: { site: string; feature: number; position?: number }[] }>;

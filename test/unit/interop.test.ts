@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import fc from 'fast-check';
-import { cantorPair, cantorUnpair, type GraphFile, importGraphFile } from '../../server/src/interop';
+import { cantorPair, cantorUnpair, type GraphFile, graphViolations, importGraphFile } from '../../server/src/interop';
 import { type AttributionGraph, type GraphNode, graphScores, pruneGraph } from '../../server/src/attribution';
 
 const dir = mkdtempSync(join(tmpdir(), 'attention-circuits-graphs-'));
@@ -165,6 +165,103 @@ describe('graph files of other tools', () => {
       ),
     );
   });
+});
+
+/** Files of each dialect as their tools write them: real-shaped nodes, view states of both kinds, fields that nobody knows. */
+const dialects = {
+  A: (l: number, i: number, p: number) => [
+    node(`${l}_${i}_${p}`, 'cross layer transcoder', l, p, l * 1e5 + i, { vis_link: 'x', top_logit_effects: [1, 2] }),
+    node(`0_${l}_${p}`, 'mlp reconstruction error', l, p, 0),
+  ],
+  B: (l: number, i: number, p: number) => [
+    node(`${l}_${i}_${p}`, 'cross layer transcoder', String(l), p, cantorPair(l, i), {
+      activation: 0.5,
+      influence: 0.2,
+    }),
+    node(`0_${l}_${p}`, 'mlp reconstruction error', String(l), p, -1),
+  ],
+  C: (l: number, i: number, p: number) => [
+    node(`${l}_${i}_${p}`, 'cross layer transcoder', String(l), p, cantorPair(l, i), { influence: null }),
+    node(`${l}_-1_${p}`, 'mlp reconstruction error', String(l), p, -1),
+  ],
+  D: (l: number, i: number, p: number) => [
+    node(`${l}_lor_${i}_${p}`, 'lorsa', String(l), p, cantorPair(l, i), {
+      qk_tracing_results: {
+        pair_wise_contributors: [['a', 'b', 0.5]],
+        top_q_marginal_contributors: [['a', 1]],
+        top_k_marginal_contributors: [['b', 1]],
+      },
+    }),
+    node(`${l}_bias_attn_bO_${p}`, 'bias', String(l), p, null),
+  ],
+} as const;
+
+const graphs = fc
+  .record({
+    dialect: fc.constantFrom(...(Object.keys(dialects) as (keyof typeof dialects)[])),
+    keys: fc.uniqueArray(fc.tuple(fc.nat(25), fc.nat(16383), fc.nat(8)), { maxLength: 20, selector: String }),
+    weights: fc.array(fc.tuple(fc.nat(), fc.nat(), fc.double({ min: -1e3, max: 1e3, noNaN: true })), { maxLength: 40 }),
+    params: fc.constantFrom(
+      {},
+      { pinnedIds: 'a,b', supernodes: '[["g","a"]]', clickedId: null, linkType: null },
+      {
+        pinnedIds: ['a'],
+        supernodes: [['g', 'a', 'b']],
+        clickedId: 'a',
+        linkType: 'both',
+        sg_pos: '1 2',
+        pruningThreshold: '0.6',
+      },
+    ),
+    clerp: fc.string(),
+    extra: fc.jsonValue(),
+  })
+  .map(({ dialect, keys, weights, params, clerp, extra }) => {
+    const distinct = new Map(
+      keys.flatMap(([l, i, p]) => dialects[dialect](l, i, p)).map((n) => [JSON.stringify(n), n] as const),
+    );
+    const nodes = [
+      ...distinct.values(),
+      node('27_99_8', 'logit', '27', 8, 99, { clerp: `Output "${clerp}" (p=0.5)`, token_prob: 0.5, unknown: extra }),
+      node('E_5_0', 'embedding', 'E', 0, 0),
+    ];
+    const id = (n: number): string => (nodes[n % nodes.length] as { node_id: string }).node_id;
+    const links = weights.map(([a, b, weight]) => ({ source: id(a), target: id(b), weight, kept: extra }));
+    const version = dialect === 'A' ? {} : { schema_version: 1 };
+    return { metadata: { ...metadata, ...version, mystery: extra }, qParams: params, nodes, links, other: extra };
+  });
+
+test('files of every dialect come out under the published schema’s rules, keep what nobody knows, and round-trip', () => {
+  fc.assert(
+    fc.property(graphs, (file) => {
+      const once = load(file, true);
+      expect(graphViolations(once)).toEqual([]);
+      // JSON has one zero.
+      const extra = JSON.parse(JSON.stringify(file.other)) as unknown;
+      expect([once.other, once.metadata.mystery, once.nodes.at(-2)?.unknown]).toEqual([extra, extra, extra]);
+      expect(once.links.map((l) => l.weight)).toEqual(file.links.map((l) => l.weight + 0));
+      const twice = load(once);
+      expect(twice.nodes).toEqual(once.nodes);
+      expect(twice.links).toEqual(once.links);
+      expect(twice.qParams).toEqual(once.qParams);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('what breaks the schema’s rules is named', () => {
+  const good = { metadata, qParams: {}, nodes: [node('a', 'embedding', 'E', 0, 0)], links: [] };
+  expect(graphViolations(good)).toEqual([]);
+  const broken: [object, RegExp][] = [
+    [{ ...good, links: undefined }, /links/],
+    [{ ...good, qParams: { pinnedIds: 'a,b' } }, /qParams\.pinnedIds/],
+    [{ ...good, qParams: { clickedId: null } }, /qParams\.clickedId/],
+    [{ ...good, nodes: [node('a', 'embedding', 'E', 0.5, 0)] }, /nodes\.0\.ctx_idx/],
+    [{ ...good, nodes: [...good.nodes, ...good.nodes] }, /occurs twice/],
+    [{ ...good, links: [{ source: 'a', target: 'b', weight: 1 }] }, /there is no node b/],
+    [{ ...good, nodes: [node('l', 'logit', '3', 0, 1)] }, /"\(p="/],
+  ];
+  for (const [graph, message] of broken) expect(graphViolations(graph).join('\n')).toMatch(message);
 });
 
 describe('scores and pruning on a graph worked out by hand', () => {

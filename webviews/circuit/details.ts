@@ -17,6 +17,8 @@ const MAX_COLUMNS = 48;
 export interface DetailsInput {
   node: WireNode;
   isRoot: boolean;
+  /** The numbers are a graph file's: nothing can be run. */
+  fromFile: boolean;
   expansion: WireExpansion | null;
   tokens: readonly WireToken[];
   names: Readonly<Record<string, string>>;
@@ -227,13 +229,14 @@ function pinsSection(i: DetailsInput, events: DetailsEvents): HTMLElement | null
 /** What can be done with the node, each with its key. */
 function actions(i: DetailsInput, events: DetailsEvents): HTMLElement {
   const { node } = i;
-  const isFeature = rootOf(node) !== null;
+  const isFeature = node.site !== undefined && node.feature !== undefined;
   const canAttend = node.kind === 'attention-feature' || node.kind === 'attn' || node.kind === 'head-source';
   const pinned = i.pins.includes(node.id);
   return h(
     'div',
     { class: 'actions' },
     !i.isRoot &&
+      !i.fromFile &&
       button(
         'Validate edge',
         'Run the model without this node and compare with the prediction — V',
@@ -242,14 +245,15 @@ function actions(i: DetailsInput, events: DetailsEvents): HTMLElement {
       ),
     isFeature &&
       button('Ablate', 'Set this feature to zero at this token and run the model — A', () => events.ablate([node.id])),
-    isFeature &&
+    rootOf(node) !== null &&
       !i.isRoot &&
-      button('Re-root here', 'Make this feature the root of the tree — R', () => events.reroot()),
+      button('Re-root here', 'Make this node the root of the tree — R', () => events.reroot()),
     button(pinned ? 'Unpin' : 'Pin', 'Keep this node at hand — P, or Ctrl/Cmd-click', () => events.pin()),
     button('Rename', 'Give this node a name of your own — F2', () => events.beginRename()),
-    button('Copy as Python', 'Copy a script for TransformerLens and SAELens that computes this number again', () =>
-      events.copyPython(),
-    ),
+    !i.fromFile &&
+      button('Copy as Python', 'Copy a script for TransformerLens and SAELens that computes this number again', () =>
+        events.copyPython(),
+      ),
     isFeature && button('Label', 'Label this feature in the workspace', () => events.label()),
     isFeature && button('Feature', 'Open the feature: heads, logits, where it fires', () => events.openFeature()),
     isFeature && button('Color tokens', 'Color the tokens of the open files by this feature', () => events.heat()),

@@ -1,5 +1,5 @@
 /** The state of the circuit panel and what follows from it. Pure: no DOM, no messages. */
-import type { By, RootRef, View, WireExpansion, WireNode } from '../../server/protocol';
+import type { By, TreeRoot, View, WireExpansion, WireNode } from '../../server/protocol';
 
 export type Sort = 'size' | 'value' | 'position' | 'layer';
 
@@ -31,7 +31,7 @@ export interface Saved {
   pins: string[];
   groups: Supernode[];
   names: Record<string, string>;
-  history: { root: RootRef; label: string }[];
+  history: { root: TreeRoot; label: string }[];
   scroll: number;
 }
 
@@ -199,8 +199,9 @@ export function groupSum(group: Supernode, nodes: ReadonlyMap<string, WireNode>)
   return outer.reduce((s, id) => s + (nodes.get(id)?.contribution ?? 0), 0);
 }
 
-/** The root that a node stands for, or null for nodes that are not a feature or a logit. */
-export function rootOf(n: WireNode): RootRef | null {
+/** The root that a node stands for, or null for nodes that a tree cannot start from. */
+export function rootOf(n: WireNode): TreeRoot | null {
+  if (n.root) return n.root;
   if (n.site !== undefined && n.feature !== undefined && n.position !== undefined) {
     return { type: 'feature', site: n.site, feature: n.feature, position: n.position };
   }

@@ -60,7 +60,7 @@ export class CircuitPanel {
       },
     });
     this.outlineBox = h('div', { class: 'outline-box' }, outlineHeader(), this.outline.element);
-    const tools = toolbar(store.choices, {
+    const tools = toolbar(store.choices, args.root.type === 'graph', {
       choose: (change) => store.choose(change),
       search: (text) => store.find(text),
       collapseAll: () => store.collapseAll(),
@@ -227,6 +227,7 @@ export class CircuitPanel {
         h('strong', {}, h('bdi', {}, nameOf(root, store.names))),
         ` = ${signed(root.value)}`,
       ),
+      store.prompt?.note !== undefined && h('p', { class: 'note', id: 'origin' }, store.prompt.note),
       store.position !== null &&
         h(
           'div',
@@ -241,12 +242,22 @@ export class CircuitPanel {
         store.reroot({ type: 'feature', site: f.site, feature: f.feature, position: at ?? 0 }),
       ),
     );
+    const others = (store.prompt?.alternatives ?? []).map((x) =>
+      button(x.label, 'Root the tree there', () => store.reroot(x.root)),
+    );
     const label = 'Features at the token, as roots';
     fill(
       this.offerBar,
       at !== undefined &&
         offered.length > 0 &&
         h('div', { class: 'offers', role: 'group', 'aria-label': label }, `Firing at ${token(at)}:`, ...offered),
+      others.length > 0 &&
+        h(
+          'div',
+          { class: 'offers', role: 'group', 'aria-label': 'Other roots of the file' },
+          'Other outputs:',
+          ...others,
+        ),
     );
   }
 
@@ -263,10 +274,10 @@ export class CircuitPanel {
     );
   }
 
-  /** Asks why the head that carries most of the selected node attends to its strongest source, against the runner-up. */
   /** A script for nodes, on the clipboard. */
   private async copyPython(nodes: string[]): Promise<void> {
     const { prompt, root } = this.store.args;
+    if (root.type === 'graph') return;
     try {
       const q = { prompt, root, nodes: nodes.slice(0, MAX_SCRIPT_NODES) };
       const { text } = await this.host.request('attentionCircuits/treeScript', q);
@@ -276,6 +287,7 @@ export class CircuitPanel {
     }
   }
 
+  /** Asks why the head that carries most of the selected node attends to its strongest source, against the runner-up. */
   private whyAttended(): void {
     const { grid, args } = this.store;
     if (!grid) return;
@@ -359,6 +371,7 @@ export class CircuitPanel {
     const input = {
       node,
       isRoot: node.id === store.tree.root.id,
+      fromFile: store.args.root.type === 'graph',
       expansion: store.expansionOf(node.id) ?? null,
       tokens: store.prompt.tokens,
       nodes: store.tree.nodes,

@@ -1,8 +1,8 @@
 /** The state of one circuit panel and all that changes it: asks for nodes as they are opened, remembers what the reader chose. */
 import type {
   AblateResult,
-  PromptResult,
-  RootRef,
+  RootResult,
+  TreeRoot,
   WireFeature,
   WireGrid,
   WireNode,
@@ -39,13 +39,13 @@ const wasCancelled = (e: unknown): boolean => e instanceof RequestError && e.can
 export class CircuitStore {
   args: CircuitArguments;
   choices: Choices;
-  prompt: PromptResult | null = null;
+  prompt: Omit<RootResult, 'root'> | null = null;
   tree: Tree | null = null;
   selected: string | null;
   pins: string[];
   groups: Supernode[];
   names: Record<string, string>;
-  history: { root: RootRef; label: string }[];
+  history: { root: TreeRoot; label: string }[];
   scroll: number;
   search = '';
   /** Only nodes at this position are shown, and what leads to them. */
@@ -353,6 +353,7 @@ export class CircuitStore {
     const node = this.node(this.selected);
     if (!node || node.id === this.tree?.root.id) return;
     const { prompt, root } = this.args;
+    if (root.type === 'graph') return;
     this.validation = 'running';
     this.changed('selection');
     this.validation = await this.measure((signal) =>
@@ -374,6 +375,7 @@ export class CircuitStore {
     });
     if (features.length === 0) return announce('only features can be ablated');
     const { prompt, root } = this.args;
+    if (root.type === 'graph') return;
     this.ablation = 'running';
     this.changed('selection');
     this.ablation = await this.measure((signal) =>
@@ -395,7 +397,7 @@ export class CircuitStore {
   }
 
   /** Makes a feature the root; the present root becomes a breadcrumb. */
-  reroot(spec: RootRef | null = null): void {
+  reroot(spec: TreeRoot | null = null): void {
     const node = this.node(this.selected);
     const root = spec ?? (node && rootOf(node));
     if (!root || !this.tree) return;
@@ -411,7 +413,7 @@ export class CircuitStore {
     this.goTo(to.root);
   }
 
-  private goTo(root: RootRef): void {
+  private goTo(root: TreeRoot): void {
     this.args = { ...this.args, root };
     this.expanded.clear();
     this.selected = null;

@@ -32,8 +32,8 @@ const THRESHOLDS = [0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2];
 const nearestStep = (t: number): number =>
   THRESHOLDS.reduce((best, x, i) => (Math.abs(x - t) < Math.abs(THRESHOLDS[best] - t) ? i : best), 0);
 
-/** The toolbar. */
-export function toolbar(c: Choices, events: ToolbarEvents): HTMLElement {
+/** The toolbar; a tree from a graph file has one view and no script. */
+export function toolbar(c: Choices, fromFile: boolean, events: ToolbarEvents): HTMLElement {
   const percent = (step: number): string => (step === 0 ? 'off' : `${100 * THRESHOLDS[step]}%`);
   return h(
     'div',
@@ -41,8 +41,8 @@ export function toolbar(c: Choices, events: ToolbarEvents): HTMLElement {
     h(
       'div',
       { class: 'toolbar', role: 'toolbar', 'aria-label': 'Tree controls' },
-      dropdown('Stream', VIEWS, c.view, (view) => events.choose({ view })),
-      dropdown('Attention', BYS, c.by, (by) => events.choose({ by })),
+      !fromFile && dropdown('Stream', VIEWS, c.view, (view) => events.choose({ view })),
+      !fromFile && dropdown('Attention', BYS, c.by, (by) => events.choose({ by })),
       slider('Top', { min: 1, max: 50, step: 1 }, c.top, String, (top) => events.choose({ top })),
       slider('Threshold', { min: 0, max: THRESHOLDS.length - 1, step: 1 }, nearestStep(c.threshold), percent, (step) =>
         events.choose({ threshold: THRESHOLDS[step] }),
@@ -66,11 +66,12 @@ export function toolbar(c: Choices, events: ToolbarEvents): HTMLElement {
           { class: 'buttons' },
           button('Collapse', 'Close everything but the root', () => events.collapseAll()),
           button('Copy', 'Copy the tree as text', () => events.copy()),
-          button(
-            'Copy as Python',
-            'Copy a script for TransformerLens and SAELens that computes the shown nodes again',
-            () => events.copyPython(),
-          ),
+          !fromFile &&
+            button(
+              'Copy as Python',
+              'Copy a script for TransformerLens and SAELens that computes the shown nodes again',
+              () => events.copyPython(),
+            ),
           button('SVG', 'Save the picture as SVG', () => events.save('svg')),
           button('PNG', 'Save the picture as PNG', () => events.save('png')),
           button('JSON', 'Save the opened tree as JSON', () => events.save('json')),

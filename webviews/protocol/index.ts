@@ -1,10 +1,10 @@
 /** What a panel and the extension say to each other. Types only. */
-import type { ExperimentPrompts, PromptRef, RequestMethod, RootRef, WireStatus } from '../../server/protocol';
+import type { ExperimentPrompts, PromptRef, RequestMethod, TreeRoot, WireStatus } from '../../server/protocol';
 import type { ExperimentValues } from '../../server/protocol/experiments';
 
 /** What a panel shows; enough to show it again after a reload. */
 export type PanelArguments =
-  | { panel: 'circuit'; uri: string | null; prompt: PromptRef; root: RootRef; offer?: number }
+  | { panel: 'circuit'; uri: string | null; prompt: PromptRef; root: TreeRoot; offer?: number }
   | { panel: 'feature'; site: string; feature: number }
   | { panel: 'experiment'; id: string; values: ExperimentValues; prompts: ExperimentPrompts }
   | { panel: 'attention'; uri: string | null; prompt: PromptRef; layer: number; head: number; destination: number };

@@ -15,6 +15,8 @@ export const VIEW_TYPES: Readonly<Record<PanelArguments['panel'], string>> = {
 /** Opens panels, one of a kind, and restores them after a reload. */
 export class PanelManager implements vscode.Disposable {
   private readonly panels = new Set<Panel>();
+  /** Panels of files, which stay with their file. */
+  private readonly editors = new Set<Panel>();
   private readonly services: PanelServices;
   private readonly serializers: vscode.Disposable[];
 
@@ -52,6 +54,13 @@ export class PanelManager implements vscode.Disposable {
     webviewPanel.onDidDispose(() => this.panels.delete(panel));
   }
 
+  /** Shows something in the page of a custom editor, which stays with its file. */
+  adoptEditor(webviewPanel: vscode.WebviewPanel, args: PanelArguments): void {
+    const panel = new Panel(webviewPanel, args, null, this.services, true);
+    this.editors.add(panel);
+    webviewPanel.onDidDispose(() => this.editors.delete(panel));
+  }
+
   private restore(webviewPanel: vscode.WebviewPanel, value: unknown): Promise<void> {
     const state = parsePanelState(value);
     if (state) this.adopt(webviewPanel, state.args, state.ui);
@@ -61,7 +70,7 @@ export class PanelManager implements vscode.Disposable {
 
   /** Tells every panel that a feature has another label. */
   labelled(site: string, feature: number, label: string | null): void {
-    for (const p of this.panels) p.tell({ type: 'labelled', site, feature, label });
+    for (const p of [...this.panels, ...this.editors]) p.tell({ type: 'labelled', site, feature, label });
   }
 
   /** Tells every panel that the index of texts is another. */

@@ -59,6 +59,8 @@ export class Panel {
     private args: PanelArguments,
     private ui: unknown,
     private readonly services: PanelServices,
+    /** Whether the page is a file's editor, which keeps the file's name. */
+    private readonly ofFile = false,
   ) {
     const { webview } = webviewPanel;
     webview.options = {
@@ -81,7 +83,7 @@ export class Panel {
     );
     this.anchorTo(args);
     webview.html = panelHtml(webview, services.extensionUri, args.panel);
-    webviewPanel.title = titleOf(args);
+    if (!ofFile) webviewPanel.title = titleOf(args);
     webviewPanel.onDidDispose(() => this.dispose());
   }
 
@@ -108,7 +110,7 @@ export class Panel {
   show(args: PanelArguments): void {
     this.args = args;
     this.ui = null;
-    this.webviewPanel.title = titleOf(args);
+    if (!this.ofFile) this.webviewPanel.title = titleOf(args);
     this.anchorTo(args);
     this.post({ type: 'update', args });
   }
@@ -242,7 +244,7 @@ export class Panel {
       const last = found.tokens.length - 1;
       const target = position === old.length - 1 ? last : position;
       const sameToken = found.tokens[target]?.id === old[position]?.id;
-      if (anchor !== this.anchor || (target !== last && !sameToken)) return;
+      if (anchor !== this.anchor || args.root.type === 'graph' || (target !== last && !sameToken)) return;
       this.show({ ...args, prompt: found.prompt, root: { ...args.root, position: target }, offer: undefined });
     } catch (e) {
       log().debug(`panel not updated: ${(e as Error).message}`);

@@ -10,10 +10,14 @@ const root = z.discriminatedUnion('type', [
   z.object({ type: z.literal('feature'), site: z.string(), feature: count, position: count }),
   z.object({ type: z.literal('logit'), tokens: z.array(count).min(1).max(2), position: count }),
 ]);
+const tree = z.discriminatedUnion('type', [
+  ...root.options,
+  z.object({ type: z.literal('graph'), file: z.string(), node: z.string(), position: count }),
+]);
 const uri = z.string().nullable();
 
 const panelArguments: z.ZodType<PanelArguments> = z.discriminatedUnion('panel', [
-  z.object({ panel: z.literal('circuit'), uri, prompt, root, offer: count.optional() }),
+  z.object({ panel: z.literal('circuit'), uri, prompt, root: tree, offer: count.optional() }),
   z.object({ panel: z.literal('feature'), site: z.string(), feature: count }),
   z.object({
     panel: z.literal('experiment'),

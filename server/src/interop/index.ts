@@ -7,4 +7,5 @@ export {
   type GraphFileNode,
   toGraphFile,
 } from './graphJson';
+export { graphViolations } from './schema';
 export { type Dialect, GRAPH_LIMIT, importGraphFile } from './importGraph';

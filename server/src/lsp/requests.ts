@@ -39,6 +39,7 @@ import { tableFor, verify } from '../golden';
 import { type FilePrompt, parsePrompts } from '../prompts';
 import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
+import { GraphFiles } from './graphFiles';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
 import { experimentScript, featureScript, treeScript } from './scripts';
@@ -226,6 +227,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     (site, index) =>
       host.labelOf(engine, site, index);
   const corpus = new CorpusHost(host);
+  const graphs = new GraphFiles();
   return {
     'attentionCircuits/label': async (q) => {
       const engine = await host.engine();
@@ -254,21 +256,25 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       if (q.position >= a.prompt.tokens.length) throw new UsageError(`position ${q.position} is outside the prompt`);
       return { features: await wireFeatures(a, q.position, q.limit, labelsOf(a.engine)) };
     },
-    'attentionCircuits/root': async (q, signal) => {
+    'attentionCircuits/root': async ({ root, ...q }, signal) => {
+      if (root.type === 'graph') return graphs.root(root);
       const a = await analyse(q.prompt, signal);
       return {
         ...(await promptResult(a, signal)),
-        root: wireNode(a.run, await makeRoot(a.run, q.root), labelsOf(a.engine)),
+        root: wireNode(a.run, await makeRoot(a.run, root), labelsOf(a.engine)),
       };
     },
-    'attentionCircuits/expand': async (q, signal) => {
+    'attentionCircuits/expand': async ({ root, ...q }, signal) => {
+      if (root.type === 'graph') return graphs.expand(root, q.node, q.limit);
       const a = await analyse(q.prompt, signal);
-      return expandNode(a.run, q.root, q.node, q, labelsOf(a.engine));
+      return expandNode(a.run, root, q.node, q, labelsOf(a.engine));
     },
-    'attentionCircuits/grid': async (q, signal) => gridOf((await analyse(q.prompt, signal)).run, q.root, q.node),
-    'attentionCircuits/sources': async (q, signal) => ({
-      sources: await sourcesOf((await analyse(q.prompt, signal)).run, q.root, q.node),
-    }),
+    'attentionCircuits/grid': async ({ root, ...q }, signal) =>
+      root.type === 'graph' ? null : gridOf((await analyse(q.prompt, signal)).run, root, q.node),
+    'attentionCircuits/sources': async ({ root, ...q }, signal) =>
+      root.type === 'graph'
+        ? { sources: graphs.sources(root, q.node) }
+        : { sources: await sourcesOf((await analyse(q.prompt, signal)).run, root, q.node) },
     'attentionCircuits/validate': (q, signal) =>
       host.heavy(q.prompt, 'interactive', signal, (a) => validateEdge(a.engine, a.run, q.root, q.edge)),
     'attentionCircuits/ablate': (q, signal) =>

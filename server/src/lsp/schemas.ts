@@ -8,6 +8,10 @@ const root = z.discriminatedUnion('type', [
   z.object({ type: z.literal('feature'), site: z.string(), feature, position }),
   z.object({ type: z.literal('logit'), tokens: z.array(z.number().int()).min(1).max(2), position }),
 ]);
+const tree = z.discriminatedUnion('type', [
+  ...root.options,
+  z.object({ type: z.literal('graph'), file: z.string(), node: z.string(), position }),
+]);
 const node = z.string().max(100_000);
 const values = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
 const prompts = z.discriminatedUnion('from', [
@@ -29,17 +33,17 @@ export const schemas = {
   'attentionCircuits/prompt': z.object({ prompt }),
   'attentionCircuits/locate': z.object({ uri: z.string(), offset: z.number().int().min(0) }),
   'attentionCircuits/features': z.object({ prompt, position, limit: z.number().int().min(1).max(1000) }),
-  'attentionCircuits/root': z.object({ prompt, root }),
+  'attentionCircuits/root': z.object({ prompt, root: tree }),
   'attentionCircuits/expand': z.object({
     prompt,
-    root,
+    root: tree,
     node,
     view: z.enum(['residual', 'component']),
     by: z.enum(['source', 'head']),
     limit: z.number().int().min(1).max(5000),
   }),
-  'attentionCircuits/grid': z.object({ prompt, root, node }),
-  'attentionCircuits/sources': z.object({ prompt, root, node }),
+  'attentionCircuits/grid': z.object({ prompt, root: tree, node }),
+  'attentionCircuits/sources': z.object({ prompt, root: tree, node }),
   'attentionCircuits/validate': z.object({ prompt, root, edge: node }),
   'attentionCircuits/ablate': z.object({
     prompt,

@@ -11,7 +11,7 @@ import {
 } from '../../attribution';
 import { type Engine, type PromptRun } from '../../engine';
 import { UsageError } from '../../errors';
-import { type GraphFile, importGraphFile, toGraphFile } from '../../interop';
+import { type GraphFile, graphViolations, importGraphFile, toGraphFile } from '../../interop';
 import { type CommonOptions, type Context, withPrompt, withRun } from '../common';
 import { Progress, writeJson, writeText } from '../output';
 import { parseRoot, realNumber, wholeNumber } from '../parse';
@@ -56,7 +56,7 @@ async function describe(
   const { n_layers, d_vocab, modelName } = engine.model.config;
   const weights: Record<string, string> = { model: engine.model.weights.cached.sha256 };
   for (const d of engine.dictionaries.values()) weights[d.site] = d.cached.sha256;
-  return toGraphFile(pruneGraph(g, weight, s.nodeThreshold, s.edgeThreshold), {
+  const file = toGraphFile(pruneGraph(g, weight, s.nodeThreshold, s.edgeThreshold), {
     slug: rootId(spec).replace(/[^A-Za-z0-9_-]+/g, '-'),
     scan: basename(modelName),
     prompt: run.trace.tokens.map(text).join(run.vocabularyText(0) === null ? ' ' : ''),
@@ -72,6 +72,9 @@ async function describe(
     cut: g.cut,
     version,
   });
+  const [broken] = graphViolations(file);
+  if (broken !== undefined) throw new Error(`the graph breaks the rules of its schema: ${broken}`);
+  return file;
 }
 
 /** The object that `graph --root` prints. */
