@@ -140,14 +140,17 @@ function featureOf(args?: OpenFeatureArguments | FeaturesItem): HeatFeature | nu
 }
 
 /** Asks for a feature's label and keeps it in the workspace's label file. */
-async function labelFeature(s: Services, args?: OpenFeatureArguments | FeaturesItem): Promise<void> {
+async function labelFeature(
+  s: Services,
+  args?: (OpenFeatureArguments & { text?: string }) | FeaturesItem,
+): Promise<void> {
   const feature = featureOf(args) ?? (await pickFeature(s, 'Label feature'));
   if (!feature) return;
   const { label: now } = await s.server.request('attentionCircuits/label', feature);
   const label = await vscode.window.showInputBox({
     title: `Label of ${feature.site}/${feature.feature}`,
     prompt: 'Kept in the workspace, one line a feature; empty to remove it',
-    value: now ?? '',
+    value: (args && 'text' in args ? args.text : undefined) ?? now ?? '',
   });
   if (label === undefined) return;
   const saved = await s.server.request('attentionCircuits/label', { ...feature, label });

@@ -31,6 +31,7 @@ export const SETTINGS = [
   'registry',
   'hub.endpoint',
   'hub.offline',
+  'neuronpedia.address',
   'corpus.folder',
   'corpus.contextLength',
   'corpus.maxTokens',
@@ -87,6 +88,7 @@ export function serverSettings(): ServerSettings {
       endpoint: setting<string>('hub.endpoint').trim(),
       offline: setting('hub.offline'),
       proxy: vscode.workspace.getConfiguration('http').get<string>('proxy') ?? '',
+      neuronpedia: setting<string>('neuronpedia.address').trim(),
     },
     corpus: {
       folder: corpusFolder(),

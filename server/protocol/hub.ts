@@ -25,3 +25,11 @@ export interface HubPlan {
   endpoint: string;
   cache: string;
 }
+
+/** What Neuronpedia says of a feature. */
+export interface NeuronpediaPage {
+  explanations: { text: string; by: string }[];
+  /** Share of tokens at which it is active; largest activation. As Neuronpedia measured them, which may include a folded value bias. */
+  density: number | null;
+  max: number | null;
+}

@@ -7,7 +7,7 @@
 
 import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
 import type { ExperimentInfo, ExperimentResult, ExperimentValues, Table } from './experiments';
-import type { HubEntry, HubPlan } from './hub';
+import type { HubEntry, HubPlan, NeuronpediaPage } from './hub';
 import type { VerifyRow } from './verify';
 
 /** A prompt by content. */
@@ -309,6 +309,8 @@ export interface Requests {
   'attentionCircuits/hubPlan': { params: { names: string[] }; result: HubPlan };
   /** Fetches models and dictionaries, with progress that can be cancelled; goes on where an interrupted one was. */
   'attentionCircuits/hubDownload': { params: { names: string[] }; result: HubPlan };
+  /** What Neuronpedia says of a feature; the only request that asks it. */
+  'attentionCircuits/neuronpedia': { params: { id: string; feature: number }; result: NeuronpediaPage };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */
@@ -366,7 +368,7 @@ export interface ServerSettings {
   /** Registry files beside our own. */
   registry: string[];
   /** How the Hub is reached: address (empty for the environment's or the Hub's own), whether at all, proxy (empty for the environment's). */
-  hub: { endpoint: string; offline: boolean; proxy: string };
+  hub: { endpoint: string; offline: boolean; proxy: string; neuronpedia: string };
   /** Texts for feature dashboards: a folder or a file (empty without one), tokens of a context, tokens at most. */
   corpus: { folder: string; contextLength: number; maxTokens: number };
 }

@@ -24,7 +24,7 @@ export const SETTINGS: ServerSettings = {
   labels: '',
   importedLabels: [],
   registry: [],
-  hub: { endpoint: '', offline: true, proxy: '' },
+  hub: { endpoint: '', offline: true, proxy: '', neuronpedia: 'https://www.neuronpedia.org' },
   corpus: { folder: '', contextLength: 128, maxTokens: 1e6 },
 };
 

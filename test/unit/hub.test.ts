@@ -83,7 +83,14 @@ afterEach(() => {
 const hubWith = (seams: DownloadSeams = {}, settings: Partial<ConstructorParameters<typeof Hub>[1]> = {}): Hub =>
   new Hub(
     HOME,
-    { registries: [registryFile], endpoint: server.url, offline: false, proxy: '', ...settings },
+    {
+      registries: [registryFile],
+      endpoint: server.url,
+      offline: false,
+      proxy: '',
+      neuronpedia: server.url,
+      ...settings,
+    },
     { retryMs: 1, ...seams },
   );
 const never = (): AbortSignal => new AbortController().signal;

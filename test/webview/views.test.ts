@@ -1,5 +1,7 @@
 /** The feature view and the attention view in a real browser page, with answers of the real server. */
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -97,7 +99,17 @@ describe.skipIf(!browserPath)('views', () => {
     const config = JSON.parse(readFileSync(join(own, 'cfg.json'), 'utf8')) as { metadata: object };
     config.metadata = { ...config.metadata, neuronpedia_id: 'gpt2-small/2-att-kk' };
     writeFileSync(join(own, 'cfg.json'), JSON.stringify(config));
-    const other = await Session.start({ dictionaries: [own] });
+    const HOSTILE = '<b onclick=alert(1)>names</b>';
+    const asked: string[] = [];
+    const site = createServer((q, response) => {
+      asked.push(q.url ?? '');
+      const explanations = [{ description: HOSTILE, typeName: 'np_max-act-logits', explanationModelName: 'm' }];
+      response.end(JSON.stringify({ frac_nonzero: 0.0125, maxActApprox: 3.5, explanations, other: 1 }));
+    });
+    await new Promise<void>((done) => site.listen(0, '127.0.0.1', done));
+    const { port } = site.address() as AddressInfo;
+    const hub = { ...SETTINGS.hub, offline: false, neuronpedia: `http://127.0.0.1:${port}` };
+    const other = await Session.start({ dictionaries: [own], hub });
     const p = await openPanel(browser, other, feature);
     const link = p.page.locator('vscode-button', { hasText: 'Open on Neuronpedia' });
     await link.waitFor();
@@ -106,8 +118,18 @@ describe.skipIf(!browserPath)('views', () => {
     await expect
       .poll(() => p.sent.find((m) => m.type === 'neuronpedia'))
       .toMatchObject({ id: 'gpt2-small/2-att-kk', feature: 74 });
+    expect(asked).toEqual([]);
+    await p.page.locator('vscode-button', { hasText: 'Fetch from Neuronpedia' }).click();
+    const page = p.page.locator('#neuronpedia');
+    await page.waitFor();
+    expect(asked).toEqual(['/api/feature/gpt2-small/2-att-kk/74']);
+    expect(await page.innerText()).toContain(HOSTILE);
+    expect(await page.innerText()).toMatch(/density 1\.3%.*most 3\.500/);
+    await page.locator('vscode-button', { hasText: 'Use as label' }).click();
+    await expect.poll(() => p.sent.find((m) => m.type === 'label')).toMatchObject({ feature: 74, text: HOSTILE });
     await p.page.close();
     await other.stop();
+    site.close();
   });
 
   test('attention: pattern and DFA of a head; another token, another head', async () => {

@@ -53,6 +53,8 @@ export class FeaturePanel {
   private abort = new AbortController();
   private failed = false;
   private corpus = h('div', {});
+  /** What Neuronpedia says, once it was asked. */
+  private readonly page = h('div', {});
 
   constructor(
     private readonly host: Host,
@@ -78,6 +80,7 @@ export class FeaturePanel {
     this.abort = new AbortController();
     this.failed = false;
     fill(this.corpus);
+    fill(this.page);
     const { site, feature } = this.args;
     const title = `Feature ${site}/${feature}`;
     fill(
@@ -147,6 +150,39 @@ export class FeaturePanel {
       this.host.send({ type: 'copy', text, what: 'script' });
     } catch (e) {
       this.content.prepend(h('div', { class: 'error', role: 'alert' }, (e as Error).message));
+    }
+  }
+
+  /** Asks Neuronpedia, because the reader said so, and shows its explanations; each can become the label. */
+  private async fetchPage(id: string): Promise<void> {
+    const { site, feature } = this.args;
+    const title = h('h2', {}, 'On Neuronpedia');
+    fill(this.page, h('section', {}, title, h('p', { class: 'note', role: 'status' }, 'Asking …')));
+    try {
+      const r = await this.host.request('attentionCircuits/neuronpedia', { id, feature }, this.abort.signal);
+      const facts = [
+        ...(r.density === null ? [] : [`density ${share(r.density)}`]),
+        ...(r.max === null ? [] : [`most ${r.max.toFixed(3)}`]),
+      ];
+      const items = r.explanations.map((e) =>
+        h(
+          'li',
+          {},
+          h('bdi', {}, e.text),
+          h('span', { class: 'note' }, e.by === '' ? ' ' : ` (${e.by}) `),
+          button('Use as label', 'Put it into the label of this feature, to be edited', () =>
+            this.host.send({ type: 'label', site, feature, text: e.text }),
+          ),
+        ),
+      );
+      const none = h('p', { class: 'note' }, 'It has no explanation of this feature.');
+      const note = h('p', { class: 'note' }, `${[id, ...facts].join(' · ')}; its own measurements, not this model’s`);
+      fill(
+        this.page,
+        h('section', { id: 'neuronpedia' }, title, note, items.length === 0 ? none : h('ul', {}, ...items)),
+      );
+    } catch (e) {
+      fill(this.page, h('section', {}, title, h('div', { class: 'error', role: 'alert' }, (e as Error).message)));
     }
   }
 
@@ -225,6 +261,12 @@ export class FeaturePanel {
           button('Open on Neuronpedia', 'Open its page in the browser', () =>
             this.host.send({ type: 'neuronpedia', id: r.neuronpedia ?? '', feature }),
           ),
+        r.neuronpedia !== null &&
+          button(
+            'Fetch from Neuronpedia',
+            'Ask Neuronpedia for its explanations of this feature',
+            () => void this.fetchPage(r.neuronpedia ?? ''),
+          ),
         button('Copy name', 'Copy SITE/INDEX', () =>
           this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
         ),
@@ -248,6 +290,7 @@ export class FeaturePanel {
         ),
         this.lens(r),
       ),
+      this.page,
       this.corpus,
       h('h2', {}, 'In the open prompt files'),
       r.examples.length === 0

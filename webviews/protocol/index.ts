@@ -49,8 +49,8 @@ export type FromPanel =
   | { type: 'open'; args: PanelArguments }
   /** What the page is to be given when it is made anew: the editor throws hidden pages away. */
   | { type: 'remember'; args: PanelArguments; ui: unknown }
-  /** Ask for a feature's label. */
-  | { type: 'label'; site: string; feature: number }
+  /** Ask for a feature's label; `text` is offered. */
+  | { type: 'label'; site: string; feature: number; text?: string }
   /** Index texts for dashboards: those of the settings, or others to be asked for. */
   | { type: 'index'; here: boolean }
   /** Open a feature's page in the browser. */

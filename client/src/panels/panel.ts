@@ -20,6 +20,7 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
   'attentionCircuits/ablate',
   'attentionCircuits/feature',
   'attentionCircuits/dashboard',
+  'attentionCircuits/neuronpedia',
   'attentionCircuits/attention',
   'attentionCircuits/experiment',
   'attentionCircuits/experimentScript',
@@ -144,7 +145,11 @@ export class Panel {
         return;
       }
       case 'label':
-        await vscode.commands.executeCommand('attentionCircuits.labelFeature', { site: m.site, feature: m.feature });
+        await vscode.commands.executeCommand('attentionCircuits.labelFeature', {
+          site: m.site,
+          feature: m.feature,
+          ...(m.text === undefined ? {} : { text: m.text }),
+        });
         return;
       case 'index':
         await vscode.commands.executeCommand('attentionCircuits.indexCorpus', { here: m.here });

@@ -75,7 +75,7 @@ export function resolveModel(
   sae: string[],
   registries: readonly string[] = [],
 ): { model: string; dictionaries: (string | GivenDictionary)[] } {
-  const { registry } = new Hub(home, { registries, endpoint: '', offline: true, proxy: '' });
+  const { registry } = new Hub(home, { registries, endpoint: '', offline: true, proxy: '', neuronpedia: '' });
   if (model !== 'demo')
     return { model: resolveModelName(registry, model), dictionaries: resolveDictionaryNames(registry, sae) };
   const dir = join(home, 'demo', 'model');

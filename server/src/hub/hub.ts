@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { HubEntry, HubPlan } from '../../protocol/hub';
+import type { HubEntry, HubPlan, NeuronpediaPage } from '../../protocol/hub';
 import { UsageError } from '../errors';
 import { download, type DownloadPlan, type DownloadSeams, type HubPlace, planDownload, type Wanted } from './download';
 import { type HubFetch, hubFetch } from './fetch';
 import { hubCache } from './localFiles';
+import { neuronpediaPage } from './neuronpedia';
 import { modelNamed, readRegistry, type Registry, setNamed } from './registry';
 import { stateOfModel, stateOfSet } from './resolve';
 
@@ -20,6 +21,8 @@ export interface HubSettings {
   offline: boolean;
   /** Proxy; empty for that of the environment. */
   proxy: string;
+  /** Address of Neuronpedia. */
+  neuronpedia: string;
 }
 
 const ENDPOINT = 'https://huggingface.co';
@@ -45,16 +48,16 @@ function checked(token: string | null): string | null {
 }
 
 function endpointOf(setting: string): string {
-  const address = (setting || process.env.HF_ENDPOINT || ENDPOINT).replace(/\/+$/, '');
+  const address = setting.replace(/\/+$/, '');
   let url: URL;
   try {
     url = new URL(address);
   } catch {
-    throw new UsageError(`${JSON.stringify(address)} is not an address of a hub; expected one like ${ENDPOINT}`);
+    throw new UsageError(`${JSON.stringify(address)} is not an address; expected one like ${ENDPOINT}`);
   }
   const loopback = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback))
-    throw new UsageError(`${address} is not encrypted: the hub must be reached by https, or on this machine`);
+    throw new UsageError(`${address} is not encrypted: it must be reached by https, or on this machine`);
   return address;
 }
 
@@ -115,15 +118,30 @@ export class Hub {
   }
 
   private async online<T>(signal: AbortSignal, job: (place: HubPlace, http: HubFetch) => Promise<T>): Promise<T> {
-    const endpoint = endpointOf(this.settings.endpoint);
+    const endpoint = endpointOf(this.settings.endpoint || process.env.HF_ENDPOINT || ENDPOINT);
     const place = { endpoint, cache: hubCache(), token: checked(userToken()) };
-    const offline = this.settings.offline || isSet(process.env.HF_HUB_OFFLINE);
-    const http = hubFetch({ offline, proxy: this.settings.proxy, signal, retryMs: this.seams.retryMs });
+    const http = this.http(signal);
     try {
       return await job(place, http);
     } finally {
       await http.close();
     }
+  }
+
+  /** What Neuronpedia says of a feature of MODEL/SOURCE. Throws DownloadError, CancelledError. */
+  async neuronpedia(id: string, feature: number, signal: AbortSignal): Promise<NeuronpediaPage> {
+    const base = endpointOf(this.settings.neuronpedia);
+    const http = this.http(signal);
+    try {
+      return await neuronpediaPage(http, base, id, feature);
+    } finally {
+      await http.close();
+    }
+  }
+
+  private http(signal: AbortSignal): HubFetch {
+    const offline = this.settings.offline || isSet(process.env.HF_HUB_OFFLINE);
+    return hubFetch({ offline, proxy: this.settings.proxy, signal, retryMs: this.seams.retryMs });
   }
 
   private plans(names: readonly string[], place: HubPlace, http: HubFetch): Promise<DownloadPlan> {

@@ -316,6 +316,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       host.withProgress('Fetching', signal, (both, report) =>
         host.hub.fetch(names, { signal: both, onProgress: throttled(report) }),
       ),
+    'attentionCircuits/neuronpedia': (q, signal) => host.hub.neuronpedia(q.id, q.feature, signal),
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

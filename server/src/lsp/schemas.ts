@@ -66,6 +66,7 @@ export const schemas = {
   'attentionCircuits/registry': z.object({}),
   'attentionCircuits/hubPlan': z.object({ names: z.array(z.string()).max(100) }),
   'attentionCircuits/hubDownload': z.object({ names: z.array(z.string()).max(100) }),
+  'attentionCircuits/neuronpedia': z.object({ id: z.string().regex(/^[\w.-]+\/[\w.-]+$/), feature }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({

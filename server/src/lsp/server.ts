@@ -39,7 +39,7 @@ const settingsSchema = z.object({
   labels: z.string(),
   importedLabels: z.array(z.string()),
   registry: z.array(z.string()),
-  hub: z.object({ endpoint: z.string(), offline: z.boolean(), proxy: z.string() }),
+  hub: z.object({ endpoint: z.string(), offline: z.boolean(), proxy: z.string(), neuronpedia: z.string() }),
   corpus: z.object({
     folder: z.string(),
     contextLength: z.number().int().min(2),

@@ -25,7 +25,13 @@ const withHub = (c: Command): Command =>
     .option('--json', 'print one JSON document on standard output');
 
 const hubOf = (context: Context, o: Pick<HubOptions, 'registry'> & { endpoint?: string }): Hub =>
-  new Hub(context.home, { registries: o.registry, endpoint: o.endpoint ?? '', offline: false, proxy: '' });
+  new Hub(context.home, {
+    registries: o.registry,
+    endpoint: o.endpoint ?? '',
+    offline: false,
+    proxy: '',
+    neuronpedia: '',
+  });
 
 /** `models` and `download`: what can be had by name, and fetching it. */
 export function addHub(program: Command, context: Context): void {
