@@ -21,9 +21,11 @@ const server = {
   experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts', 'python'],
   interop: ['errors', 'model', 'attribution'],
   corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'python', 'store'],
+  circuits: ['attribution', 'engine', 'errors'],
   python: ['attribution', 'engine'],
   golden: ['analyses', 'attribution', 'dictionaries', 'engine', 'errors', 'model'],
   lsp: [
+    'circuits',
     'hub',
     'corpus',
     'golden',
@@ -43,6 +45,7 @@ const server = {
     'text',
   ],
   cli: [
+    'circuits',
     'hub',
     'corpus',
     'golden',

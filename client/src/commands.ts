@@ -9,6 +9,7 @@ import {
   type RootRef,
   type ShowFeaturesArguments,
 } from '../../server/protocol';
+import { type CircuitEditors } from './circuits';
 import { CORPUS_COMMANDS } from './corpus';
 import { EXPERIMENT_COMMANDS } from './experiments';
 import { cursorPlace } from './features/cursor';
@@ -27,6 +28,7 @@ export interface Services {
   panels: PanelManager;
   features: FeaturesView;
   heat: HeatMap;
+  circuits: CircuitEditors;
 }
 
 type Command = (s: Services, ...args: never[]) => unknown;
@@ -285,6 +287,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.openExample': openExample,
   'attentionCircuits.verify': verify,
   'attentionCircuits.openGraph': openGraph,
+  'attentionCircuits.checkCircuit': (s) => s.circuits.check(),
   ...CORPUS_COMMANDS,
   ...EXPERIMENT_COMMANDS,
 };

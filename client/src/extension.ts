@@ -1,6 +1,7 @@
 /** Activation: commands and views at once and cheaply; the server with the first prompt file, command or restored panel. */
 import * as vscode from 'vscode';
 import { LANGUAGE, SECTION } from '../../server/protocol';
+import { CIRCUIT_EDITOR, CircuitEditors, savePanel } from './circuits';
 import { registerCommands } from './commands';
 import { CursorFollower } from './features/cursor';
 import { HeatMap } from './features/heat';
@@ -24,7 +25,12 @@ const SETTLE_MS = 100;
 export function activate(context: vscode.ExtensionContext): ExtensionApi {
   const server = new Server(context);
   const heat = new HeatMap(server);
-  const panels = new PanelManager(context, server, (site, feature) => heat.show({ site, feature }));
+  const { name, version } = context.extension.packageJSON as { name: string; version: string };
+  const panels = new PanelManager(context, server, {
+    heat: (site, feature) => heat.show({ site, feature }),
+    saveCircuit: (panel) => savePanel(server, panel, `${name} ${version}`),
+  });
+  const circuits = new CircuitEditors(panels, server, `${name} ${version}`);
   const cursor = new CursorFollower(server);
   const features = new FeaturesView(server, cursor);
   context.subscriptions.push(server, heat, panels, cursor, features, new StatusItem(server));
@@ -32,8 +38,9 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
     vscode.window.registerCustomEditorProvider(GRAPH_EDITOR, new GraphEditors(panels), {
       supportsMultipleEditorsPerDocument: true,
     }),
+    vscode.window.registerCustomEditorProvider(CIRCUIT_EDITOR, circuits),
   );
-  context.subscriptions.push(...registerCommands({ context, server, panels, features, heat }));
+  context.subscriptions.push(...registerCommands({ context, server, panels, features, heat, circuits }));
 
   const startFor = (d: vscode.TextDocument): void => {
     if (d.languageId !== LANGUAGE || server.running) return;

@@ -5,6 +5,7 @@
  * and answers repeated requests from it; after a crash or an eviction it computes again, so nothing has to be released or restored.
  */
 
+import type { CircuitCheck, CircuitFile, Identity, OpenedCircuit } from './circuit';
 import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
 import type { ExperimentInfo, ExperimentResult, ExperimentValues, Table } from './experiments';
 import type { HubEntry, HubPlan, NeuronpediaPage } from './hub';
@@ -311,6 +312,12 @@ export interface Requests {
   'attentionCircuits/hubDownload': { params: { names: string[] }; result: HubPlan };
   /** What Neuronpedia says of a feature; the only request that asks it. */
   'attentionCircuits/neuronpedia': { params: { id: string; feature: number }; result: NeuronpediaPage };
+  /** What numbers computed now depend on. */
+  'attentionCircuits/identity': { params: Record<string, never>; result: Identity };
+  /** A saved circuit from the text of its file; needs no model. */
+  'attentionCircuits/parseCircuit': { params: { path: string; text: string }; result: OpenedCircuit };
+  /** Computes a saved circuit again and compares. */
+  'attentionCircuits/checkCircuit': { params: { circuit: CircuitFile }; result: CircuitCheck };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */

@@ -76,6 +76,26 @@ export const lensesOf = (page: Page): Locator => page.locator('.codelens-decorat
 export const panelOf = (page: Page, nth = 0): FrameLocator =>
   page.locator('iframe.webview.ready').nth(nth).contentFrame().locator('iframe#active-frame').contentFrame();
 
+/**
+ * Clicks a lens until its circuit panel is open: lenses are drawn anew while the model loads, and a click on one that is being replaced does
+ * nothing.
+ */
+export async function openByLens(page: Page, lens: Locator): Promise<void> {
+  const second = panelOf(page).locator('[role=treeitem]').nth(1);
+  await lens.first().waitFor({ timeout: 60_000 });
+  for (let attempt = 0; attempt < 4; attempt++) {
+    await lens.first().click();
+    const opened = await second.waitFor({ timeout: 15_000 }).then(
+      () => true,
+      () => false,
+    );
+    if (opened) return;
+    const tab = page.locator('.tab', { hasText: 'Circuit' });
+    if ((await tab.count()) > 0) await tab.first().click({ button: 'middle' });
+  }
+  throw new Error('no click on the lens opened its circuit');
+}
+
 /** Runs a command from the palette by its title. */
 export async function runCommand(page: Page, title: string): Promise<void> {
   await page.keyboard.press('F1');

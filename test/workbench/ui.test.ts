@@ -10,6 +10,7 @@ import {
   folderOf,
   hoverWord,
   lensesOf,
+  openByLens,
   openWindow,
   packageForTests,
   panelOf,
@@ -68,21 +69,7 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
     'a lens opens the panel; two hops; the source token is lit in the editor; validate',
     { timeout: 120_000 },
     async () => {
-      // Lenses are drawn anew while the model loads, and a click on one that is being replaced does nothing: click until it opens.
-      for (let attempt = 0; attempt < 4; attempt++) {
-        await lensesOf(w.page).filter({ hasText: '−' }).first().click();
-        const opened = items().nth(1).waitFor({ timeout: 15_000 });
-        if (
-          await opened.then(
-            () => true,
-            () => false,
-          )
-        )
-          break;
-        const tab = w.page.locator('.tab', { hasText: 'Circuit' });
-        if ((await tab.count()) > 0) await tab.first().click({ button: 'middle' });
-      }
-      await items().nth(1).waitFor({ timeout: 1000 });
+      await openByLens(w.page, lensesOf(w.page).filter({ hasText: '−' }));
       await items().nth(1).locator('.label').click();
       await w.page.keyboard.press('ArrowRight');
       await panelOf(w.page).locator('[role=treeitem][aria-level="3"]').first().waitFor();

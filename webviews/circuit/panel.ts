@@ -7,7 +7,7 @@ import { busy, button, fill, h, quoted, signed, unpack } from '../ui';
 import { details, type DetailsEvents } from './details';
 import { drawDiagram, pngOf, standaloneSvg } from './diagram';
 import { treeKey } from './keys';
-import { nameOf, outlineText, type Saved } from './model';
+import { nameOf, outlineText, parseSaved, type Saved } from './model';
 import { Outline, outlineHeader } from './outline';
 import { type CircuitArguments, CircuitStore, type Part } from './store';
 import { toolbar } from './toolbar';
@@ -64,6 +64,7 @@ export class CircuitPanel {
       choose: (change) => store.choose(change),
       search: (text) => store.find(text),
       collapseAll: () => store.collapseAll(),
+      saveCircuit: () => host.send({ type: 'saveCircuit' }),
       copy: () => host.send({ type: 'copy', text: outlineText(store.rows, store.names), what: 'tree' }),
       copyPython: () => void this.copyPython(store.rows.flatMap((r) => (r.type === 'node' ? [r.node.id] : []))),
       save: (format) => void this.exportAs(format),
@@ -88,6 +89,8 @@ export class CircuitPanel {
       store.stale = m.stale;
       this.render('banner');
     } else if (m.type === 'update' && m.args.panel === 'circuit') store.replace(m.args);
+    else if (m.type === 'restore' && m.args.panel === 'circuit') store.restore(m.args, parseSaved(m.ui));
+    else if (m.type === 'note') store.origin(m.note);
     else if (m.type === 'token' && store.choices.followEditor) store.filter(m.position);
     else if (m.type === 'labelled') store.labelled(m.site, m.feature, m.label);
     else if (m.type === 'status') this.status(m.status);
@@ -227,7 +230,8 @@ export class CircuitPanel {
         h('strong', {}, h('bdi', {}, nameOf(root, store.names))),
         ` = ${signed(root.value)}`,
       ),
-      store.prompt?.note !== undefined && h('p', { class: 'note', id: 'origin' }, store.prompt.note),
+      (store.note ?? store.prompt?.note) !== undefined &&
+        h('p', { class: 'note', id: 'origin' }, store.note ?? store.prompt?.note ?? ''),
       store.position !== null &&
         h(
           'div',

@@ -47,6 +47,8 @@ export class CircuitStore {
   names: Record<string, string>;
   history: { root: TreeRoot; label: string }[];
   scroll: number;
+  /** Where the numbers come from, when the panel is a file's editor. */
+  note: string | undefined = undefined;
   search = '';
   /** Only nodes at this position are shown, and what leads to them. */
   position: number | null = null;
@@ -65,7 +67,7 @@ export class CircuitStore {
   stale = false;
   /** The lines of the outline as they are shown. */
   rows: Row[] = [];
-  private readonly expanded: Set<string>;
+  private expanded: Set<string>;
   private readonly extra = new Map<string, number>();
   private abort = new AbortController();
   private detailAbort = new AbortController();
@@ -100,6 +102,26 @@ export class CircuitStore {
     if (!sameRoot) this.selected = null;
     this.position = null;
     void this.load(!sameRoot);
+  }
+
+  /** The same with other marks: undo, redo, revert. */
+  restore(args: CircuitArguments, saved: Partial<Saved>): void {
+    this.args = args;
+    this.choices = { ...DEFAULTS, ...saved.choices };
+    this.expanded = new Set(saved.expanded ?? []);
+    this.selected = saved.selected ?? null;
+    this.pins = saved.pins ?? [];
+    this.groups = saved.groups ?? [];
+    this.names = saved.names ?? {};
+    this.history = saved.history ?? [];
+    this.position = null;
+    void this.load(false);
+  }
+
+  /** Says where the numbers come from. */
+  origin(note: string): void {
+    this.note = note;
+    this.changed('selection');
   }
 
   cancel(): void {

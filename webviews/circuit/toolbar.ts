@@ -7,6 +7,7 @@ export interface ToolbarEvents {
   choose(change: Partial<Choices>): void;
   search(text: string): void;
   collapseAll(): void;
+  saveCircuit(): void;
   copy(): void;
   copyPython(): void;
   save(format: 'svg' | 'png' | 'json'): void;
@@ -65,6 +66,12 @@ export function toolbar(c: Choices, fromFile: boolean, events: ToolbarEvents): H
           'span',
           { class: 'buttons' },
           button('Collapse', 'Close everything but the root', () => events.collapseAll()),
+          !fromFile &&
+            button(
+              'Save circuit',
+              'Save what is opened, pinned, grouped and named, with its numbers, into a file',
+              () => events.saveCircuit(),
+            ),
           button('Copy', 'Copy the tree as text', () => events.copy()),
           !fromFile &&
             button(

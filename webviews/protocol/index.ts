@@ -33,6 +33,10 @@ export type ToPanel =
   | { type: 'update'; args: PanelArguments }
   /** A token of the prompt was clicked in the editor. */
   | { type: 'token'; position: number }
+  /** The same circuit with other marks: undo, redo, revert. */
+  | { type: 'restore'; args: PanelArguments; ui: unknown }
+  /** Where the numbers come from. */
+  | { type: 'note'; note: string }
   /** A feature has another label in the workspace. */
   | { type: 'labelled'; site: string; feature: number; label: string | null }
   /** The index of texts is being built, or is another. */
@@ -49,6 +53,8 @@ export type FromPanel =
   | { type: 'open'; args: PanelArguments }
   /** What the page is to be given when it is made anew: the editor throws hidden pages away. */
   | { type: 'remember'; args: PanelArguments; ui: unknown }
+  /** Save the circuit into a file of its own. */
+  | { type: 'saveCircuit' }
   /** Ask for a feature's label; `text` is offered. */
   | { type: 'label'; site: string; feature: number; text?: string }
   /** Index texts for dashboards: those of the settings, or others to be asked for. */

@@ -15,7 +15,12 @@ export class GraphEditors implements vscode.CustomReadonlyEditorProvider {
 
   resolveCustomEditor({ uri }: vscode.CustomDocument, panel: vscode.WebviewPanel): void {
     const root = { type: 'graph' as const, file: uri.fsPath, node: '', position: 0 };
-    this.panels.adoptEditor(panel, { panel: 'circuit', uri: null, prompt: { text: '', bos: false }, root });
+    this.panels.adoptEditor(
+      panel,
+      { panel: 'circuit', uri: null, prompt: { text: '', bos: false }, root },
+      null,
+      'graph',
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { type PanelArguments } from '../../../webviews/protocol';
 import { type Server } from '../server';
-import { Panel, type PanelServices, titleOf } from './panel';
+import { Panel, type PanelFile, type PanelServices, titleOf } from './panel';
 import { parsePanelState } from './state';
 
 /** View types, one per kind of panel. */
@@ -20,11 +20,11 @@ export class PanelManager implements vscode.Disposable {
   private readonly services: PanelServices;
   private readonly serializers: vscode.Disposable[];
 
-  constructor(context: vscode.ExtensionContext, server: Server, heat: PanelServices['heat']) {
+  constructor(context: vscode.ExtensionContext, server: Server, services: Pick<PanelServices, 'heat' | 'saveCircuit'>) {
     this.services = {
       extensionUri: context.extensionUri,
       server,
-      heat,
+      ...services,
       open: (args) => this.open(args),
     };
     this.serializers = Object.values(VIEW_TYPES).map((type) =>
@@ -55,10 +55,11 @@ export class PanelManager implements vscode.Disposable {
   }
 
   /** Shows something in the page of a custom editor, which stays with its file. */
-  adoptEditor(webviewPanel: vscode.WebviewPanel, args: PanelArguments): void {
-    const panel = new Panel(webviewPanel, args, null, this.services, true);
+  adoptEditor(webviewPanel: vscode.WebviewPanel, args: PanelArguments, ui: unknown, file: PanelFile | 'graph'): Panel {
+    const panel = new Panel(webviewPanel, args, ui, this.services, file);
     this.editors.add(panel);
     webviewPanel.onDidDispose(() => this.editors.delete(panel));
+    return panel;
   }
 
   private restore(webviewPanel: vscode.WebviewPanel, value: unknown): Promise<void> {

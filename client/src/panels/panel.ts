@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { type RequestMethod } from '../../../server/protocol';
 import { type FromPanel, type PanelArguments, type ToPanel } from '../../../webviews/protocol';
 import { log, showError } from '../log';
+import { Recorder } from '../circuits/recorder';
 import { type Server } from '../server';
 import { setting } from '../settings';
 import { PromptAnchor } from './anchor';
@@ -28,7 +29,20 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
   'attentionCircuits/treeScript',
 ]);
 
+/** Messages that do something outside the panel. */
+type Acts = 'saveCircuit' | 'label' | 'index' | 'neuronpedia' | 'openFile' | 'heat';
+
 const UPDATE_DELAY_MS = 700;
+
+/** The file whose editor a panel is. */
+export interface PanelFile {
+  /** An answer from the file, or null to ask the server. Rejects for what cannot be answered. */
+  answer(method: RequestMethod, params: unknown): Promise<{ result: unknown } | null>;
+  /** The server answered. */
+  answered(method: RequestMethod, params: unknown, result: unknown): void;
+  /** The reader changed what is shown. */
+  remembered(args: PanelArguments, ui: unknown): void;
+}
 
 /** What a panel needs of the rest of the extension. */
 export interface PanelServices {
@@ -36,6 +50,8 @@ export interface PanelServices {
   server: Server;
   open(args: PanelArguments): void;
   heat(site: string, feature: number): Promise<void>;
+  /** Saves the circuit that a panel shows into a new file. */
+  saveCircuit(panel: Panel): Promise<void>;
 }
 
 export const titleOf = (a: PanelArguments): string => {
@@ -51,7 +67,12 @@ export class Panel {
   private readonly running = new Map<number, vscode.CancellationTokenSource>();
   private readonly highlight: vscode.TextEditorDecorationType;
   private anchor: PromptAnchor | null = null;
+  /** What was computed, to be saved. */
+  readonly recorder = new Recorder();
   private ready = false;
+  private readonly readied = new vscode.EventEmitter<void>();
+  /** The page asks what to show: the first time, and whenever it was made anew. */
+  readonly onReady = this.readied.event;
   private stale = false;
   private updateTimer: NodeJS.Timeout | undefined;
 
@@ -60,8 +81,8 @@ export class Panel {
     private args: PanelArguments,
     private ui: unknown,
     private readonly services: PanelServices,
-    /** Whether the page is a file's editor, which keeps the file's name. */
-    private readonly ofFile = false,
+    /** For the page of a file's editor, which keeps the file's name. */
+    private readonly file: PanelFile | 'graph' | null = null,
   ) {
     const { webview } = webviewPanel;
     webview.options = {
@@ -84,8 +105,12 @@ export class Panel {
     );
     this.anchorTo(args);
     webview.html = panelHtml(webview, services.extensionUri, args.panel);
-    if (!ofFile) webviewPanel.title = titleOf(args);
+    if (!file) webviewPanel.title = titleOf(args);
     webviewPanel.onDidDispose(() => this.dispose());
+  }
+
+  private get stored(): PanelFile | null {
+    return this.file === 'graph' ? null : this.file;
   }
 
   get arguments(): PanelArguments {
@@ -107,11 +132,28 @@ export class Panel {
     this.post(message);
   }
 
+  /** Shows the same with other marks, as undo does. */
+  restore(args: PanelArguments, ui: unknown): void {
+    this.args = args;
+    this.ui = ui;
+    this.post({ type: 'restore', args, ui });
+  }
+
+  /** Says where the numbers come from. */
+  note(note: string): void {
+    this.post({ type: 'note', note });
+  }
+
+  /** What the reader has marked. */
+  get marks(): unknown {
+    return this.ui;
+  }
+
   /** Shows something else in the same panel. */
   show(args: PanelArguments): void {
     this.args = args;
     this.ui = null;
-    if (!this.ofFile) this.webviewPanel.title = titleOf(args);
+    if (!this.file) this.webviewPanel.title = titleOf(args);
     this.anchorTo(args);
     this.post({ type: 'update', args });
   }
@@ -124,6 +166,7 @@ export class Panel {
         const { status } = this.services.server;
         this.post({ type: 'init', args: this.args, ui: this.ui, defaults, status });
         this.post({ type: 'stale', stale: this.stale });
+        this.readied.fire();
         return;
       }
       case 'request':
@@ -137,6 +180,7 @@ export class Panel {
         if (!args) return;
         this.args = args;
         this.ui = m.ui;
+        this.stored?.remembered(args, m.ui);
         return;
       }
       case 'open': {
@@ -144,6 +188,29 @@ export class Panel {
         if (args) this.services.open(args);
         return;
       }
+      case 'copy':
+        await vscode.env.clipboard.writeText(m.text);
+        vscode.window.setStatusBarMessage(`Attention Circuits: ${m.what} copied`, 3000);
+        return;
+      case 'save':
+        return this.save(m);
+      case 'showLog':
+        return log().show();
+      case 'saveCircuit':
+      case 'label':
+      case 'index':
+      case 'neuronpedia':
+      case 'openFile':
+      case 'heat':
+        return this.act(m);
+    }
+  }
+
+  /** What the reader asked for outside the panel. */
+  private async act(m: Extract<FromPanel, { type: Acts }>): Promise<void> {
+    switch (m.type) {
+      case 'saveCircuit':
+        return this.services.saveCircuit(this);
       case 'label':
         await vscode.commands.executeCommand('attentionCircuits.labelFeature', {
           site: m.site,
@@ -164,14 +231,6 @@ export class Panel {
         return this.openFile(m.folder, m.file, m.line);
       case 'heat':
         return this.services.heat(m.site, m.feature);
-      case 'copy':
-        await vscode.env.clipboard.writeText(m.text);
-        vscode.window.setStatusBarMessage(`Attention Circuits: ${m.what} copied`, 3000);
-        return;
-      case 'save':
-        return this.save(m);
-      case 'showLog':
-        return log().show();
     }
   }
 
@@ -182,7 +241,12 @@ export class Panel {
     this.running.set(id, source);
     try {
       if (!ALLOWED.has(method)) throw new Error(`panels may not request ${method}`);
-      const result = await this.services.server.request(method, m.params as never, source.token);
+      const stored = (await this.stored?.answer(method, m.params)) ?? null;
+      const result = stored
+        ? stored.result
+        : await this.services.server.request(method, m.params as never, source.token);
+      if (!stored) this.recorder.record(method, m.params, result);
+      if (!stored) this.stored?.answered(method, m.params, result);
       this.post({ type: 'response', id, result });
     } catch (e) {
       const cancelled = source.token.isCancellationRequested;
@@ -290,5 +354,6 @@ export class Panel {
     clearTimeout(this.updateTimer);
     for (const source of this.running.values()) source.cancel();
     for (const d of this.disposables) d.dispose();
+    this.readied.dispose();
   }
 }

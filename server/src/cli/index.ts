@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EngineError, EXIT_CODES } from '../errors';
 import { type Context } from './common';
 import { addActivations } from './commands/activations';
+import { addCircuit } from './commands/circuit';
 import { addCorpus } from './commands/corpus';
 import { addDfa } from './commands/dfa';
 import { addEncode } from './commands/encode';
@@ -46,6 +47,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     addCorpus,
     addVerify,
     addHub,
+    addCircuit,
   ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);

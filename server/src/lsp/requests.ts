@@ -21,6 +21,7 @@ import {
   validateEdge,
 } from '../analyses';
 import { headBySource, makeRoot } from '../attribution';
+import { checkCircuit, identityOf, parseCircuit } from '../circuits';
 import { type Engine } from '../engine';
 import { EngineError, UsageError } from '../errors';
 import {
@@ -317,6 +318,15 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
         host.hub.fetch(names, { signal: both, onProgress: throttled(report) }),
       ),
     'attentionCircuits/neuronpedia': (q, signal) => host.hub.neuronpedia(q.id, q.feature, signal),
+    'attentionCircuits/identity': async () => identityOf(await host.engine()),
+    'attentionCircuits/parseCircuit': ({ path, text }) => Promise.resolve(parseCircuit(path, text)),
+    'attentionCircuits/checkCircuit': async ({ circuit }, signal) => {
+      const engine = await host.engine();
+      const { circuit: checked } = parseCircuit('circuit', JSON.stringify(circuit));
+      return host.withProgress('Computing the circuit again', signal, (both) =>
+        host.scheduler.run('batch', both, () => checkCircuit(engine, checked, both)),
+      );
+    },
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type RequestMethod, type Requests } from '../../protocol';
+import type { CircuitFile } from '../../protocol/circuit';
 
 const prompt = z.object({ text: z.string(), bos: z.boolean() });
 const position = z.number().int().min(0);
@@ -67,6 +68,11 @@ export const schemas = {
   'attentionCircuits/hubPlan': z.object({ names: z.array(z.string()).max(100) }),
   'attentionCircuits/hubDownload': z.object({ names: z.array(z.string()).max(100) }),
   'attentionCircuits/neuronpedia': z.object({ id: z.string().regex(/^[\w.-]+\/[\w.-]+$/), feature }),
+  'attentionCircuits/identity': z.object({}),
+  'attentionCircuits/parseCircuit': z.object({ path: z.string(), text: z.string() }),
+  'attentionCircuits/checkCircuit': z.object({
+    circuit: z.custom<CircuitFile>((x) => typeof x === 'object' && x !== null),
+  }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({
