@@ -12,6 +12,7 @@ const node = {
   package: 'examples/workbench/packageMain.ts',
   workbench: 'examples/workbench/installMain.ts',
   hostTests: 'test/workbench/host/index.ts',
+  storage: 'test/support/storage.ts',
 };
 
 const here = (entries) => Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file)));

@@ -9,6 +9,7 @@ const server = {
   formats: ['errors'],
   tokenizer: ['errors'],
   prompts: ['errors'],
+  notes: ['errors', 'prompts', 'store'],
   store: ['errors'],
   scheduler: ['errors'],
   runtime: ['errors', 'onnx'],
@@ -25,6 +26,7 @@ const server = {
   python: ['attribution', 'engine'],
   golden: ['analyses', 'attribution', 'dictionaries', 'engine', 'errors', 'model'],
   lsp: [
+    'notes',
     'circuits',
     'hub',
     'corpus',

@@ -17,6 +17,7 @@ import { type HeatFeature, type HeatMap } from './features/heat';
 import { statusDetail } from './features/status';
 import { log, NothingHere, showError } from './log';
 import { chooseModel } from './models';
+import { NOTE_COMMANDS, type NotesList, type NoteThreads } from './notes';
 import { openGraph } from './panels/graphEditor';
 import { type PanelManager } from './panels/manager';
 import { type Server } from './server';
@@ -29,6 +30,8 @@ export interface Services {
   features: FeaturesView;
   heat: HeatMap;
   circuits: CircuitEditors;
+  threads: NoteThreads;
+  notes: NotesList;
 }
 
 type Command = (s: Services, ...args: never[]) => unknown;
@@ -288,6 +291,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.verify': verify,
   'attentionCircuits.openGraph': openGraph,
   'attentionCircuits.checkCircuit': (s) => s.circuits.check(),
+  ...NOTE_COMMANDS,
   ...CORPUS_COMMANDS,
   ...EXPERIMENT_COMMANDS,
 };

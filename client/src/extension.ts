@@ -7,6 +7,7 @@ import { CursorFollower } from './features/cursor';
 import { HeatMap } from './features/heat';
 import { StatusItem } from './features/status';
 import { log } from './log';
+import { NotesList, NoteThreads } from './notes';
 import { GRAPH_EDITOR, GraphEditors } from './panels/graphEditor';
 import { PanelManager } from './panels/manager';
 import { Server } from './server';
@@ -31,6 +32,9 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
     saveCircuit: (panel) => savePanel(server, panel, `${name} ${version}`),
   });
   const circuits = new CircuitEditors(panels, server, `${name} ${version}`);
+  const threads = new NoteThreads(server);
+  const notes = new NotesList(server, panels, threads);
+  context.subscriptions.push(threads, notes);
   const cursor = new CursorFollower(server);
   const features = new FeaturesView(server, cursor);
   context.subscriptions.push(server, heat, panels, cursor, features, new StatusItem(server));
@@ -40,7 +44,9 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
     }),
     vscode.window.registerCustomEditorProvider(CIRCUIT_EDITOR, circuits),
   );
-  context.subscriptions.push(...registerCommands({ context, server, panels, features, heat, circuits }));
+  context.subscriptions.push(
+    ...registerCommands({ context, server, panels, features, heat, circuits, threads, notes }),
+  );
 
   const startFor = (d: vscode.TextDocument): void => {
     if (d.languageId !== LANGUAGE || server.running) return;

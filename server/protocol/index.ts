@@ -9,6 +9,7 @@ import type { CircuitCheck, CircuitFile, Identity, OpenedCircuit } from './circu
 import type { CorpusSummary, DashboardResult, FoundFeature } from './corpus';
 import type { ExperimentInfo, ExperimentResult, ExperimentValues, Table } from './experiments';
 import type { HubEntry, HubPlan, NeuronpediaPage } from './hub';
+import type { Note, NoteComment, NotesResult, NoteTarget } from './notes';
 import type { VerifyRow } from './verify';
 
 /** A prompt by content. */
@@ -256,6 +257,14 @@ type WithPrompt<T = object> = T & { prompt: PromptRef };
 type WithRoot<T = object> = WithPrompt<T & { root: RootRef }>;
 type WithTree<T = object> = WithPrompt<T & { root: TreeRoot }>;
 
+export type NoteChange =
+  | { type: 'add'; target: NoteTarget; comment: NoteComment }
+  | { type: 'edit'; was: NoteComment; text: string }
+  | { type: 'remove'; was: NoteComment }
+  | { type: 'delete' }
+  | { type: 'resolve'; resolved: boolean }
+  | { type: 'anchor'; target: NoteTarget };
+
 /** Requests of the client, by method: what they ask and what they get. All can be cancelled. */
 export interface Requests {
   /** The status now; never starts anything. */
@@ -318,6 +327,21 @@ export interface Requests {
   'attentionCircuits/parseCircuit': { params: { path: string; text: string }; result: OpenedCircuit };
   /** Computes a saved circuit again and compares. */
   'attentionCircuits/checkCircuit': { params: { circuit: CircuitFile }; result: CircuitCheck };
+  /** Notes of a file; with the text of a prompt file, those on tokens with their places in it. Needs no model. */
+  'attentionCircuits/notes': { params: { file: string; text?: string }; result: NotesResult };
+  /** What a note on a range of a prompt file's text would be tied to; null outside of prompts. */
+  'attentionCircuits/noteAnchor': {
+    params: { text: string; start: number; end: number };
+    result: { target: NoteTarget | null };
+  };
+  /**
+   * Changes a note: `add` puts a comment (and makes the note if there is none), `edit` replaces one that reads `was`, `remove` takes it away (the last
+   * takes the note with it), `resolve` and `anchor` change the rest.
+   */
+  'attentionCircuits/changeNote': {
+    params: { file: string; id: string; change: NoteChange };
+    result: { note: Note | null };
+  };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */

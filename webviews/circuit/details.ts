@@ -49,6 +49,7 @@ export interface DetailsEvents {
   whyAttended(): void;
   copyPython(): void;
   label(): void;
+  note(): void;
   heat(): void;
   gridPattern(pattern: boolean): void;
   token(position: number): void;
@@ -254,6 +255,7 @@ function actions(i: DetailsInput, events: DetailsEvents): HTMLElement {
       button('Copy as Python', 'Copy a script for TransformerLens and SAELens that computes this number again', () =>
         events.copyPython(),
       ),
+    !i.fromFile && button('Note', 'Write a note on this node', () => events.note()),
     isFeature && button('Label', 'Label this feature in the workspace', () => events.label()),
     isFeature && button('Feature', 'Open the feature: heads, logits, where it fires', () => events.openFeature()),
     isFeature && button('Color tokens', 'Color the tokens of the open files by this feature', () => events.heat()),

@@ -345,6 +345,12 @@ export class CircuitPanel {
       },
       whyAttended: () => this.whyAttended(),
       copyPython: () => void this.copyPython([node.id]),
+      note: () => {
+        const { prompt, root } = store.args;
+        if (root.type === 'graph') return;
+        const { id, label } = node;
+        host.send({ type: 'note', target: { type: 'node', prompt, root, node: id, label } });
+      },
       label: () => {
         if (isFeature) host.send({ type: 'label', site, feature });
       },

@@ -139,6 +139,7 @@ export class CircuitStore {
     this.changed('banner');
     try {
       const { prompt, root } = this.args;
+      this.reach();
       const { root: node, ...result } = await this.host.request('attentionCircuits/root', { prompt, root }, signal);
       this.prompt = result;
       this.tree = { root: node, nodes: new Map([[node.id, node]]), expansions: new Map() };
@@ -157,6 +158,16 @@ export class CircuitStore {
       this.failure = wasCancelled(e) ? (this.computing ? null : 'Cancelled.') : (e as Error).message;
       this.changed('banner');
     }
+  }
+
+  /** Opens the way to a node that is asked for by its id, which is the path to it. */
+  private reach(): void {
+    const { select } = this.args;
+    if (select === undefined) return;
+    this.args = { ...this.args, select: undefined };
+    this.selected = select;
+    for (let at = select.indexOf('~'); at >= 0; at = select.indexOf('~', at + 1))
+      this.expanded.add(select.slice(0, at));
   }
 
   private async fetchOffers(signal: AbortSignal): Promise<void> {

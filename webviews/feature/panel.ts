@@ -267,6 +267,9 @@ export class FeaturePanel {
             'Ask Neuronpedia for its explanations of this feature',
             () => void this.fetchPage(r.neuronpedia ?? ''),
           ),
+        button('Note', 'Write a note on this feature', () =>
+          this.host.send({ type: 'note', target: { type: 'feature', site, feature } }),
+        ),
         button('Copy name', 'Copy SITE/INDEX', () =>
           this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
         ),

@@ -1,10 +1,11 @@
 /** What a panel and the extension say to each other. Types only. */
 import type { ExperimentPrompts, PromptRef, RequestMethod, TreeRoot, WireStatus } from '../../server/protocol';
+import type { NoteTarget } from '../../server/protocol/notes';
 import type { ExperimentValues } from '../../server/protocol/experiments';
 
 /** What a panel shows; enough to show it again after a reload. */
 export type PanelArguments =
-  | { panel: 'circuit'; uri: string | null; prompt: PromptRef; root: TreeRoot; offer?: number }
+  | { panel: 'circuit'; uri: string | null; prompt: PromptRef; root: TreeRoot; offer?: number; select?: string }
   | { panel: 'feature'; site: string; feature: number }
   | { panel: 'experiment'; id: string; values: ExperimentValues; prompts: ExperimentPrompts }
   | { panel: 'attention'; uri: string | null; prompt: PromptRef; layer: number; head: number; destination: number };
@@ -55,6 +56,8 @@ export type FromPanel =
   | { type: 'remember'; args: PanelArguments; ui: unknown }
   /** Save the circuit into a file of its own. */
   | { type: 'saveCircuit' }
+  /** Ask for a note on a feature or a node. */
+  | { type: 'note'; target: NoteTarget }
   /** Ask for a feature's label; `text` is offered. */
   | { type: 'label'; site: string; feature: number; text?: string }
   /** Index texts for dashboards: those of the settings, or others to be asked for. */

@@ -30,7 +30,9 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
 ]);
 
 /** Messages that do something outside the panel. */
-type Acts = 'saveCircuit' | 'label' | 'index' | 'neuronpedia' | 'openFile' | 'heat';
+const ACTS = ['copy', 'saveCircuit', 'note', 'label', 'index', 'neuronpedia', 'openFile', 'heat'] as const;
+type Acts = (typeof ACTS)[number];
+const isAct = (m: FromPanel): m is Extract<FromPanel, { type: Acts }> => (ACTS as readonly string[]).includes(m.type);
 
 const UPDATE_DELAY_MS = 700;
 
@@ -159,6 +161,7 @@ export class Panel {
   }
 
   private async receive(m: FromPanel): Promise<void> {
+    if (isAct(m)) return this.act(m);
     switch (m.type) {
       case 'ready': {
         this.ready = true;
@@ -188,27 +191,23 @@ export class Panel {
         if (args) this.services.open(args);
         return;
       }
-      case 'copy':
-        await vscode.env.clipboard.writeText(m.text);
-        vscode.window.setStatusBarMessage(`Attention Circuits: ${m.what} copied`, 3000);
-        return;
       case 'save':
         return this.save(m);
       case 'showLog':
         return log().show();
-      case 'saveCircuit':
-      case 'label':
-      case 'index':
-      case 'neuronpedia':
-      case 'openFile':
-      case 'heat':
-        return this.act(m);
     }
   }
 
   /** What the reader asked for outside the panel. */
   private async act(m: Extract<FromPanel, { type: Acts }>): Promise<void> {
     switch (m.type) {
+      case 'copy':
+        await vscode.env.clipboard.writeText(m.text);
+        vscode.window.setStatusBarMessage(`Attention Circuits: ${m.what} copied`, 3000);
+        return;
+      case 'note':
+        await vscode.commands.executeCommand('attentionCircuits.addNote', m.target);
+        return;
       case 'saveCircuit':
         return this.services.saveCircuit(this);
       case 'label':

@@ -17,7 +17,14 @@ const tree = z.discriminatedUnion('type', [
 const uri = z.string().nullable();
 
 const panelArguments: z.ZodType<PanelArguments> = z.discriminatedUnion('panel', [
-  z.object({ panel: z.literal('circuit'), uri, prompt, root: tree, offer: count.optional() }),
+  z.object({
+    panel: z.literal('circuit'),
+    uri,
+    prompt,
+    root: tree,
+    offer: count.optional(),
+    select: z.string().optional(),
+  }),
   z.object({ panel: z.literal('feature'), site: z.string(), feature: count }),
   z.object({
     panel: z.literal('experiment'),

@@ -43,6 +43,7 @@ import { wireTokens } from './documents';
 import { GraphFiles } from './graphFiles';
 import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
+import { changeNote, noteAnchor, notesOf } from './notes';
 import { experimentScript, featureScript, treeScript } from './scripts';
 import { expandNode, gridOf, type LabelOf, pack, sourcesOf, wireNode } from './trees';
 
@@ -327,6 +328,9 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
         host.scheduler.run('batch', both, () => checkCircuit(engine, checked, both)),
       );
     },
+    'attentionCircuits/notes': ({ file, text }) => Promise.resolve(notesOf(file, text)),
+    'attentionCircuits/noteAnchor': ({ text, start, end }) => Promise.resolve({ target: noteAnchor(text, start, end) }),
+    'attentionCircuits/changeNote': async ({ file, id, change }) => ({ note: await changeNote(file, id, change) }),
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

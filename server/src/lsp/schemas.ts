@@ -13,6 +13,19 @@ const tree = z.discriminatedUnion('type', [
   ...root.options,
   z.object({ type: z.literal('graph'), file: z.string(), node: z.string(), position }),
 ]);
+const comment = z.object({ author: z.string().max(200), at: z.string().max(40), text: z.string().max(100_000) });
+const noteTarget = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('token'),
+    prompt: z.string().nullable(),
+    start: position,
+    text: z.string(),
+    before: z.string(),
+    after: z.string(),
+  }),
+  z.object({ type: z.literal('feature'), site: z.string(), feature }),
+  z.object({ type: z.literal('node'), prompt, root, node: z.string().max(100_000), label: z.string() }),
+]);
 const node = z.string().max(100_000);
 const values = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
 const prompts = z.discriminatedUnion('from', [
@@ -72,6 +85,20 @@ export const schemas = {
   'attentionCircuits/parseCircuit': z.object({ path: z.string(), text: z.string() }),
   'attentionCircuits/checkCircuit': z.object({
     circuit: z.custom<CircuitFile>((x) => typeof x === 'object' && x !== null),
+  }),
+  'attentionCircuits/notes': z.object({ file: z.string(), text: z.string().optional() }),
+  'attentionCircuits/noteAnchor': z.object({ text: z.string(), start: position, end: position }),
+  'attentionCircuits/changeNote': z.object({
+    file: z.string().regex(/\.jsonl$/),
+    id: z.string().regex(/^[\w-]{1,64}$/),
+    change: z.discriminatedUnion('type', [
+      z.object({ type: z.literal('add'), target: noteTarget, comment }),
+      z.object({ type: z.literal('edit'), was: comment, text: z.string().max(100_000) }),
+      z.object({ type: z.literal('remove'), was: comment }),
+      z.object({ type: z.literal('delete') }),
+      z.object({ type: z.literal('resolve'), resolved: z.boolean() }),
+      z.object({ type: z.literal('anchor'), target: noteTarget }),
+    ]),
   }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
