@@ -23,9 +23,11 @@ const server = {
   interop: ['errors', 'model', 'attribution'],
   corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'python', 'store'],
   circuits: ['attribution', 'engine', 'errors'],
+  assistant: ['analyses', 'attribution', 'engine', 'errors', 'text'],
   python: ['attribution', 'engine'],
   golden: ['analyses', 'attribution', 'dictionaries', 'engine', 'errors', 'model'],
   lsp: [
+    'assistant',
     'notes',
     'circuits',
     'hub',
@@ -47,6 +49,7 @@ const server = {
     'text',
   ],
   cli: [
+    'assistant',
     'circuits',
     'hub',
     'corpus',
@@ -74,6 +77,8 @@ const owners = {
   '@huggingface/tokenizers': 'server/src/tokenizer',
   '@bufbuild/protobuf': 'server/src/onnx',
   commander: 'server/src/cli',
+  '@modelcontextprotocol/sdk': 'server/src/cli',
+  'hyparquet-writer': 'server/src/cli',
   'node-sqlite3-wasm': 'server/src/corpus',
   '@huggingface/hub': 'server/src/hub',
   undici: 'server/src/hub',

@@ -10,6 +10,7 @@ import {
   type ShowFeaturesArguments,
 } from '../../server/protocol';
 import { type CircuitEditors } from './circuits';
+import { CODE_COMMANDS } from './code';
 import { CORPUS_COMMANDS } from './corpus';
 import { EXPERIMENT_COMMANDS } from './experiments';
 import { cursorPlace } from './features/cursor';
@@ -291,6 +292,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'attentionCircuits.verify': verify,
   'attentionCircuits.openGraph': openGraph,
   'attentionCircuits.checkCircuit': (s) => s.circuits.check(),
+  ...CODE_COMMANDS,
   ...NOTE_COMMANDS,
   ...CORPUS_COMMANDS,
   ...EXPERIMENT_COMMANDS,

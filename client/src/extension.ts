@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import { LANGUAGE, SECTION } from '../../server/protocol';
 import { CIRCUIT_EDITOR, CircuitEditors, savePanel } from './circuits';
+import { circuitLinks, hasPrompts } from './code';
 import { registerCommands } from './commands';
 import { CursorFollower } from './features/cursor';
 import { HeatMap } from './features/heat';
@@ -11,7 +12,7 @@ import { NotesList, NoteThreads } from './notes';
 import { GRAPH_EDITOR, GraphEditors } from './panels/graphEditor';
 import { PanelManager } from './panels/manager';
 import { Server } from './server';
-import { serverSettings } from './settings';
+import { serverSettings, setting } from './settings';
 import { FeaturesView } from './views/featuresView';
 
 /** What tests may look at. */
@@ -43,13 +44,15 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
       supportsMultipleEditorsPerDocument: true,
     }),
     vscode.window.registerCustomEditorProvider(CIRCUIT_EDITOR, circuits),
+    vscode.languages.registerDocumentLinkProvider(['python', 'markdown'], circuitLinks),
   );
   context.subscriptions.push(
     ...registerCommands({ context, server, panels, features, heat, circuits, threads, notes }),
   );
 
   const startFor = (d: vscode.TextDocument): void => {
-    if (d.languageId !== LANGUAGE || server.running) return;
+    const python = setting<boolean>('python.enabled') && hasPrompts(d);
+    if ((d.languageId !== LANGUAGE && !python) || server.running) return;
     server.start().catch((e: Error) => log().error(`the server did not start: ${e.message}`));
   };
   vscode.workspace.textDocuments.forEach(startFor);

@@ -87,7 +87,11 @@ export class Server implements vscode.Disposable {
       home: this.context.extensionPath,
     };
     const options: LanguageClientOptions = {
-      documentSelector: [{ language: LANGUAGE }],
+      documentSelector: [LANGUAGE, ...(setting<boolean>('python.enabled') ? ['python', 'markdown'] : [])].map(
+        (language) => ({
+          language,
+        }),
+      ),
       outputChannel: log(),
       initializationOptions: () => ({ ...initializationOptions, settings: serverSettings() }),
       markdown: { isTrusted: { enabledCommands: Object.values(Commands) }, supportHtml: false },

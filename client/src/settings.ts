@@ -26,6 +26,7 @@ export const SETTINGS = [
   'panel.view',
   'panel.top',
   'features.perSite',
+  'python.enabled',
   'labels',
   'importedLabels',
   'registry',

@@ -342,6 +342,8 @@ export interface Requests {
     params: { file: string; id: string; change: NoteChange };
     result: { note: Note | null };
   };
+  /** A tool of assistants by its name: the answer as JSON text. */
+  'attentionCircuits/tool': { params: { name: string; input: unknown }; result: { text: string } };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */
@@ -414,6 +416,7 @@ export interface InitializationOptions {
 /** Commands that hovers and lenses carry. */
 export const Commands = {
   attribute: 'attentionCircuits.attribute',
+  attributePrompt: 'attentionCircuits.attributePrompt',
   openFeature: 'attentionCircuits.openFeature',
   showFeatures: 'attentionCircuits.showFeatures',
   toggleHoverDetails: 'attentionCircuits.toggleHoverDetails',
@@ -424,6 +427,12 @@ export const Commands = {
 
 /** Where a command's prompt is: by content, or (from hovers, which must stay small) by an offset of its document. */
 export type PromptPlace = { uri: string } & ({ prompt: PromptRef } | { offset: number });
+
+/** Argument of the command that attributes a prompt's next token; the document where the prompt stands verbatim, or null. */
+export interface AttributePromptArguments {
+  uri: string | null;
+  prompt: PromptRef;
+}
 
 /** Argument of the attribute command. */
 export type AttributeArguments = PromptPlace & {

@@ -21,6 +21,8 @@ function openedJson(store: CircuitStore): string {
   return JSON.stringify({ prompt: text, tokens: prompt?.tokens, root, choices, tree: opened, ...marks }, null, 1);
 }
 
+const shownNodes = (store: CircuitStore): string[] => store.rows.flatMap((r) => (r.type === 'node' ? [r.node.id] : []));
+
 /** Nodes that one script computes again. */
 const MAX_SCRIPT_NODES = 500;
 export class CircuitPanel {
@@ -66,7 +68,8 @@ export class CircuitPanel {
       collapseAll: () => store.collapseAll(),
       saveCircuit: () => host.send({ type: 'saveCircuit' }),
       copy: () => host.send({ type: 'copy', text: outlineText(store.rows, store.names), what: 'tree' }),
-      copyPython: () => void this.copyPython(store.rows.flatMap((r) => (r.type === 'node' ? [r.node.id] : []))),
+      insertPython: () => void this.copyPython(shownNodes(store), true),
+      copyPython: () => void this.copyPython(shownNodes(store)),
       save: (format) => void this.exportAs(format),
     });
     const title = h('h1', { class: 'visually-hidden' }, 'Circuit');
@@ -279,13 +282,13 @@ export class CircuitPanel {
   }
 
   /** A script for nodes, on the clipboard. */
-  private async copyPython(nodes: string[]): Promise<void> {
+  private async copyPython(nodes: string[], insert = false): Promise<void> {
     const { prompt, root } = this.store.args;
     if (root.type === 'graph') return;
     try {
       const q = { prompt, root, nodes: nodes.slice(0, MAX_SCRIPT_NODES) };
       const { text } = await this.host.request('attentionCircuits/treeScript', q);
-      this.host.send({ type: 'copy', text, what: 'script' });
+      this.host.send(insert ? { type: 'insert', text } : { type: 'copy', text, what: 'script' });
     } catch (e) {
       this.banner.append(h('div', { class: 'error', role: 'alert' }, (e as Error).message));
     }

@@ -10,6 +10,7 @@ export interface ToolbarEvents {
   saveCircuit(): void;
   copy(): void;
   copyPython(): void;
+  insertPython(): void;
   save(format: 'svg' | 'png' | 'json'): void;
 }
 
@@ -78,6 +79,10 @@ export function toolbar(c: Choices, fromFile: boolean, events: ToolbarEvents): H
               'Copy as Python',
               'Copy a script for TransformerLens and SAELens that computes the shown nodes again',
               () => events.copyPython(),
+            ),
+          !fromFile &&
+            button('Insert code', 'Put that script into the notebook or Python file beside', () =>
+              events.insertPython(),
             ),
           button('SVG', 'Save the picture as SVG', () => events.save('svg')),
           button('PNG', 'Save the picture as PNG', () => events.save('png')),

@@ -67,6 +67,8 @@ export type FromPanel =
   | { type: 'openFile'; folder: string; file: string; line: number }
   | { type: 'heat'; site: string; feature: number }
   | { type: 'copy'; text: string; what: string }
+  /** Put a script into the notebook or file beside. */
+  | { type: 'insert'; text: string }
   /** `data` is text, or base64 for PNG. */
   | { type: 'save'; name: string; format: 'svg' | 'png' | 'json' | 'csv'; data: string }
   | { type: 'showLog' };

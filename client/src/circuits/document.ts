@@ -141,6 +141,13 @@ export class CircuitDocument implements vscode.CustomDocument, PanelFile {
     this.restored.fire(state);
   }
 
+  /** Opens the way to a node and selects it. Not an edit. */
+  reveal(node: string): void {
+    const { args, ui } = this.state;
+    this.settling = true;
+    this.restored.fire({ args: { ...args, select: node }, ui });
+  }
+
   /** Takes the content of the disk instead. */
   reload(opened: OpenedCircuit): void {
     this.opened = opened;

@@ -150,6 +150,13 @@ export class CircuitEditors implements vscode.CustomEditorProvider<CircuitDocume
     };
   }
 
+  /** Opens a saved circuit beside, with a node selected. */
+  async openAt(uri: vscode.Uri, node: string | null): Promise<void> {
+    await vscode.commands.executeCommand('vscode.openWith', uri, CIRCUIT_EDITOR, vscode.ViewColumn.Beside);
+    const document = [...this.open].find((d) => d.uri.toString() === uri.toString());
+    if (document && node !== null) document.reveal(node);
+  }
+
   private active(): CircuitDocument {
     const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
     const uri = input instanceof vscode.TabInputCustom ? input.uri.toString() : '';

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { type PromptRef } from '../../../server/protocol';
+import { LANGUAGE, type PromptRef } from '../../../server/protocol';
 import { findPrompt } from './findPrompt';
 
 /** Follows a prompt through the edits of its document. */
@@ -25,7 +25,8 @@ export class PromptAnchor {
   present(): boolean {
     const { document } = this;
     if (!document) return true;
-    const at = findPrompt(document.getText(), this.prompt.text, Math.max(0, this.offset));
+    const lines = document.languageId === LANGUAGE;
+    const at = findPrompt(document.getText(), this.prompt.text, Math.max(0, this.offset), lines);
     if (at >= 0) this.offset = at;
     return at >= 0;
   }

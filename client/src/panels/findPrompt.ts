@@ -1,6 +1,10 @@
-/** Where a prompt stands in a text: an occurrence that fills its line(s), nearest to `near`. −1 when it is not there. */
-export function findPrompt(source: string, text: string, near: number): number {
+/**
+ * Where a prompt stands in a text: an occurrence that fills its line(s), nearest to `near`; in source code (`lines` false) any occurrence. −1 when
+ * it is not there.
+ */
+export function findPrompt(source: string, text: string, near: number, lines = true): number {
   const stands = (at: number): boolean => {
+    if (!lines) return true;
     const before = at === 0 || source[at - 1] === '\n' || source[at - 1] === '\\';
     const after = source[at + text.length];
     return before && (after === undefined || after === '\n' || after === '\r');

@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { type RequestMethod } from '../../../server/protocol';
 import { type FromPanel, type PanelArguments, type ToPanel } from '../../../webviews/protocol';
 import { log, showError } from '../log';
+import { insertScript } from '../code';
 import { Recorder } from '../circuits/recorder';
 import { type Server } from '../server';
 import { setting } from '../settings';
@@ -30,7 +31,7 @@ const ALLOWED: ReadonlySet<string> = new Set<RequestMethod>([
 ]);
 
 /** Messages that do something outside the panel. */
-const ACTS = ['copy', 'saveCircuit', 'note', 'label', 'index', 'neuronpedia', 'openFile', 'heat'] as const;
+const ACTS = ['copy', 'insert', 'saveCircuit', 'note', 'label', 'index', 'neuronpedia', 'openFile', 'heat'] as const;
 type Acts = (typeof ACTS)[number];
 const isAct = (m: FromPanel): m is Extract<FromPanel, { type: Acts }> => (ACTS as readonly string[]).includes(m.type);
 
@@ -205,6 +206,8 @@ export class Panel {
         await vscode.env.clipboard.writeText(m.text);
         vscode.window.setStatusBarMessage(`Attention Circuits: ${m.what} copied`, 3000);
         return;
+      case 'insert':
+        return insertScript(m.text, this.anchor?.uri ?? null);
       case 'note':
         await vscode.commands.executeCommand('attentionCircuits.addNote', m.target);
         return;

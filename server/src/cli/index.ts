@@ -10,6 +10,7 @@ import { addEncode } from './commands/encode';
 import { addExperiments } from './commands/experiments';
 import { addGraph } from './commands/graph';
 import { addHub } from './commands/hub';
+import { addMcp } from './commands/mcp';
 import { addRun } from './commands/run';
 import { addTree } from './commands/tree';
 import { addVerify } from './commands/verify';
@@ -48,6 +49,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     addVerify,
     addHub,
     addCircuit,
+    addMcp,
   ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);

@@ -5,7 +5,7 @@ import { Commands, type PromptRef, type RootRef, type ServerSettings, type WireT
 import { type Prediction } from '../analyses';
 import { type Engine } from '../engine';
 import { EngineError } from '../errors';
-import { type FilePrompt } from '../prompts';
+import { type FilePrompt, type SourcePrompts } from '../prompts';
 import { percent, quote } from '../text';
 import { MAX_LENSED } from './documents';
 import { tokenRoot } from './hover';
@@ -58,6 +58,32 @@ export function placeLenses(
     }
   }
   return lenses;
+}
+
+/** Lenses over prompts in source code. They have their titles at once: looking at code loads no model. */
+export function sourceLenses(document: TextDocument, { prompts, notes }: SourcePrompts): CodeLens[] {
+  const at = (offset: number): Range => {
+    const start = document.positionAt(offset);
+    return { start, end: start };
+  };
+  return [
+    ...prompts.slice(0, MAX_LENSED).map((p) => {
+      const args = { uri: p.verbatim ? document.uri : null, prompt: { text: p.text, bos: p.bos } };
+      const title = 'Attribute next token';
+      return {
+        range: at(p.start),
+        command: command(
+          title,
+          Commands.attributePrompt,
+          args,
+          'The recursive DFA tree of the likeliest next token of this prompt',
+        ),
+      };
+    }),
+    ...notes
+      .slice(0, MAX_LENSED)
+      .map((n) => ({ range: at(n.start), command: explain(`Not analysable: ${n.message}`) })),
+  ];
 }
 
 type Command = NonNullable<CodeLens['command']>;

@@ -1,24 +1,58 @@
 import { type TextDocument } from 'vscode-languageserver-textdocument';
-import { type LocatedToken, type PromptRef, type WireToken } from '../../protocol';
+import { LANGUAGE, type LocatedToken, type PromptRef, type WireToken } from '../../protocol';
 import { type Engine, type Prompt } from '../engine';
-import { type FilePrompt, parsePrompts, type PromptFile } from '../prompts';
+import {
+  type FilePrompt,
+  markdownPrompts,
+  parsePrompts,
+  type PromptFile,
+  pythonPrompts,
+  type SourcePrompts,
+} from '../prompts';
 
 /** Files of more characters are not read as prompts. */
 export const MAX_FILE = 5_000_000;
 /** Prompts that get lenses, symbols and hints; all get diagnostics and hovers. */
 export const MAX_LENSED = 1000;
 
+/** Whether a document is a prompt file, not source code with prompts in it. */
+export const isPromptFile = (d: TextDocument): boolean => d.languageId === LANGUAGE;
+
+const NOTHING: SourcePrompts = { prompts: [], notes: [] };
+
+/** Prompts in source code, by language. */
+function sourcePrompts(d: TextDocument): SourcePrompts {
+  const text = d.getText();
+  if (text.length > MAX_FILE) return NOTHING;
+  if (d.languageId === 'python') return pythonPrompts(text);
+  return d.languageId === 'markdown' ? markdownPrompts(text) : NOTHING;
+}
+
 const EMPTY: PromptFile = { prompts: [], problems: [] };
 
 /** A document's prompts, parsed once a version. */
 export class ParsedDocuments {
+  private readonly sources = new WeakMap<TextDocument, { version: number; found: SourcePrompts }>();
   private readonly parsed = new WeakMap<TextDocument, { version: number; file: PromptFile }>();
 
-  /** Prompts and problems of a document; none for one that is too large. */
+  /** Prompts in source code, strings with escapes among them, and what cannot be known. */
+  source(document: TextDocument): SourcePrompts {
+    const have = this.sources.get(document);
+    if (have?.version === document.version) return have.found;
+    const found = sourcePrompts(document);
+    this.sources.set(document, { version: document.version, found });
+    return found;
+  }
+
+  /** Prompts and problems of a document, of source code those that stand there verbatim; none for one that is too large. */
   file(document: TextDocument): PromptFile {
     const have = this.parsed.get(document);
     if (have?.version === document.version) return have.file;
     const text = document.getText();
+    if (!isPromptFile(document)) {
+      const prompts = this.source(document).prompts.filter((p) => p.verbatim);
+      return { prompts, problems: [] };
+    }
     const file = text.length > MAX_FILE ? EMPTY : parsePrompts(text);
     this.parsed.set(document, { version: document.version, file });
     return file;

@@ -45,6 +45,7 @@ import { wireFeatures } from './hover';
 import { type Analysis, type ModelHost } from './modelHost';
 import { changeNote, noteAnchor, notesOf } from './notes';
 import { experimentScript, featureScript, treeScript } from './scripts';
+import { runTool } from './tools';
 import { expandNode, gridOf, type LabelOf, pack, sourcesOf, wireNode } from './trees';
 
 /** What the handlers need of the open documents. */
@@ -331,6 +332,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/notes': ({ file, text }) => Promise.resolve(notesOf(file, text)),
     'attentionCircuits/noteAnchor': ({ text, start, end }) => Promise.resolve({ target: noteAnchor(text, start, end) }),
     'attentionCircuits/changeNote': async ({ file, id, change }) => ({ note: await changeNote(file, id, change) }),
+    'attentionCircuits/tool': ({ name, input }, signal) => runTool(host, name, input, signal),
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

@@ -100,6 +100,7 @@ export const schemas = {
       z.object({ type: z.literal('anchor'), target: noteTarget }),
     ]),
   }),
+  'attentionCircuits/tool': z.object({ name: z.string(), input: z.unknown() }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({

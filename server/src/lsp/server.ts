@@ -16,9 +16,9 @@ import { Commands, type RequestMethod, type ServerSettings } from '../../protoco
 import { topPredictions } from '../analyses';
 import { CancelledError, EngineError, UsageError } from '../errors';
 import { quote, percent } from '../text';
-import { endLens, explain, featuresLens, parseLens, placeLenses, tokenLens } from './codeLens';
+import { endLens, explain, featuresLens, parseLens, placeLenses, sourceLenses, tokenLens } from './codeLens';
 import { PromptDiagnostics, syntaxDiagnostics } from './diagnostics';
-import { locate, MAX_LENSED, ParsedDocuments, refOf, tokenAt, wireTokens } from './documents';
+import { isPromptFile, locate, MAX_LENSED, ParsedDocuments, refOf, tokenAt, wireTokens } from './documents';
 import { answerCompletions, answerStart, codeActions, directiveCompletions } from './editing';
 import { hoverMarkdown, wireFeatures } from './hover';
 import { escapeMarkdown } from './markdown';
@@ -193,7 +193,7 @@ export class LanguageServer {
 
   private async report(uri: string, signal: AbortSignal): Promise<void> {
     const document = this.documents.get(uri);
-    if (!document) return;
+    if (!document || !isPromptFile(document)) return;
     const { version } = document;
     const syntax = syntaxDiagnostics(document, this.parsed);
     const engine = this.model.ready;
@@ -217,22 +217,24 @@ export class LanguageServer {
     connection.onCodeLens((p) => {
       const document = this.documents.get(p.textDocument.uri);
       if (!document) return [];
+      if (!isPromptFile(document)) return sourceLenses(document, this.parsed.source(document));
       const cursor = this.cursor?.uri === document.uri ? this.cursor.offset : null;
       return placeLenses(document, this.parsed.file(document).prompts, cursor, this.model.settings.codeLens);
     });
     connection.onCodeLensResolve((lens, token) => this.resolveLens(lens, signalOf(token)).catch(failed));
     connection.onDocumentSymbol((p) => {
       const document = this.documents.get(p.textDocument.uri);
-      return document ? documentSymbols(document, this.parsed.file(document).prompts) : [];
+      return document && isPromptFile(document) ? documentSymbols(document, this.parsed.file(document).prompts) : [];
     });
     connection.onFoldingRanges((p) => {
       const document = this.documents.get(p.textDocument.uri);
-      return document ? foldingRanges(document, this.parsed.file(document).prompts) : [];
+      return document && isPromptFile(document) ? foldingRanges(document, this.parsed.file(document).prompts) : [];
     });
     connection.onCompletion((p, token) => this.complete(p.textDocument.uri, p.position, signalOf(token)).catch(failed));
     connection.onCodeAction((p) => {
       const document = this.documents.get(p.textDocument.uri);
-      const at = document && this.parsed.promptAt(document, document.offsetAt(p.range.start));
+      const own = document && isPromptFile(document);
+      const at = own && this.parsed.promptAt(document, document.offsetAt(p.range.start));
       return at ? codeActions(document, at, this.parsed.file(document).prompts, p.context.diagnostics) : [];
     });
     connection.languages.inlayHint.on((p, token) =>
@@ -246,7 +248,8 @@ export class LanguageServer {
     signal: AbortSignal,
   ): Promise<{ contents: { kind: MarkupKind; value: string } } | null> {
     const p = this.parsed.promptAt(document, offset);
-    if (!p) return null;
+    // Moving over code loads no model.
+    if (!p || (!isPromptFile(document) && !this.model.ready)) return null;
     const markdown = (value: string): { contents: { kind: MarkupKind; value: string } } => ({
       contents: { kind: MarkupKind.Markdown, value },
     });
@@ -319,7 +322,7 @@ export class LanguageServer {
     signal: AbortSignal,
   ): Promise<ReturnType<typeof directiveCompletions>> {
     const document = this.documents.get(uri);
-    if (!document) return [];
+    if (!document || !isPromptFile(document)) return [];
     const start = { line: position.line, character: 0 };
     const line = document.getText({ start, end: { line: position.line, character: Number.MAX_SAFE_INTEGER } });
     if (line.startsWith('@')) return directiveCompletions({ start, end: position });
@@ -340,7 +343,7 @@ export class LanguageServer {
     { position: { line: number; character: number }; label: string; paddingLeft: boolean; tooltip: string }[]
   > {
     const document = this.documents.get(uri);
-    if (!document || !this.model.settings.inlayHints) return [];
+    if (!document || !isPromptFile(document) || !this.model.settings.inlayHints) return [];
     const hints = [];
     for (const p of this.parsed.file(document).prompts.slice(0, MAX_LENSED)) {
       const position = document.positionAt(p.start + p.text.length);
@@ -366,7 +369,10 @@ export class LanguageServer {
     return {
       file: (uri) => this.parsed.file(need(uri)).prompts,
       all: () =>
-        this.documents.all().flatMap((d) => this.parsed.file(d).prompts.map((p) => ({ uri: d.uri, prompt: refOf(p) }))),
+        this.documents
+          .all()
+          .filter(isPromptFile)
+          .flatMap((d) => this.parsed.file(d).prompts.map((p) => ({ uri: d.uri, prompt: refOf(p) }))),
       of: (uri) => {
         const d = need(uri);
         const prompts = this.parsed.file(d).prompts.map((p) => ({ prompt: refOf(p), offset: p.start }));

@@ -7,7 +7,13 @@ export interface SourcePrompts {
 }
 
 const NAMES = /prompt|text|sentence/i;
-const CALLS: ReadonlySet<string> = new Set(['to_tokens', 'to_str_tokens', 'run_with_cache', 'run_with_hooks', 'generate']);
+const CALLS: ReadonlySet<string> = new Set([
+  'to_tokens',
+  'to_str_tokens',
+  'run_with_cache',
+  'run_with_hooks',
+  'generate',
+]);
 const MARK = /^#\s*prompt\b/;
 const MIN_LENGTH = 2;
 
@@ -15,6 +21,22 @@ interface Token {
   kind: 'name' | 'op' | 'string' | 'comment' | 'newline';
   text: string;
   start: number;
+}
+
+/** Lines of a text by offset, from 1. */
+function linesOf(source: string): (at: number) => number {
+  const starts = [0];
+  for (let i = source.indexOf('\n'); i >= 0; i = source.indexOf('\n', i + 1)) starts.push(i + 1);
+  return (at) => {
+    let lo = 0;
+    let hi = starts.length;
+    while (lo + 1 < hi) {
+      const mid = (lo + hi) >> 1;
+      if (starts[mid] <= at) lo = mid;
+      else hi = mid;
+    }
+    return lo + 1;
+  };
 }
 
 /** Python's tokens as far as strings need them. What is not understood is passed over. */
@@ -36,7 +58,15 @@ function tokensOf(source: string): Token[] {
   return out;
 }
 
-const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '\\': '\\', "'": "'", '"': '"', '\n': '' };
+const ESCAPES: Readonly<Record<string, string>> = {
+  n: '\n',
+  t: '\t',
+  r: '\r',
+  '\\': '\\',
+  "'": "'",
+  '"': '"',
+  '\n': '',
+};
 
 /** A string literal's value; null for bytes, f-strings and escapes that are not known here. */
 function valueOf(literal: string): { text: string; at: number; verbatim: boolean } | null {
@@ -65,10 +95,11 @@ class Finder {
   readonly found: SourcePrompts = { prompts: [], notes: [] };
   private readonly stack: Context[] = [{ bracket: '', owner: '', key: '' }];
   private previous: Token | null = null;
-  private beforePrevious: Token | null = null;
+  /** Name before the type of an annotated assignment. */
+  private annotated = '';
 
   constructor(
-    private readonly source: string,
+    private readonly lineOf: (at: number) => number,
     private readonly offset: number,
     private readonly marked: ReadonlySet<number>,
   ) {}
@@ -79,7 +110,7 @@ class Finder {
 
   private wanted(t: Token): boolean {
     const { owner, key } = this.top;
-    const line = this.source.slice(0, t.start).split('\n').length;
+    const line = this.lineOf(t.start);
     if (this.marked.has(line)) return true;
     if (key !== '') return NAMES.test(key);
     return CALLS.has(owner) || (this.top.bracket !== '(' && NAMES.test(owner));
@@ -98,25 +129,49 @@ class Finder {
       return;
     }
     if (value.text.trim().length < MIN_LENGTH) return;
-    const line = this.source.slice(0, t.start).split('\n').length - 1;
+    const line = this.lineOf(t.start) - 1;
     const { text, verbatim } = value;
-    this.found.prompts.push({ text, start: start + value.at, line, name: null, bos: true, answers: [], answerRanges: [], verbatim });
+    this.found.prompts.push({
+      text,
+      start: start + value.at,
+      line,
+      name: null,
+      bos: true,
+      answers: [],
+      answerRanges: [],
+      verbatim,
+    });
+  }
+
+  /** Names before = and keys before : say what follows; brackets have what they belong to. */
+  private operator(t: Token, next: Token | undefined): void {
+    const { previous } = this;
+    const outside = this.stack.length === 1;
+    if (t.text === ':' && previous?.kind === 'name' && outside) this.annotated = previous.text;
+    const assigned = (outside && this.annotated) || (previous?.kind === 'name' ? previous.text : '');
+    if (t.text === '=' && assigned !== '' && next?.text !== '=') this.top.key = assigned;
+    else if (t.text === ':' && previous?.kind === 'string' && this.top.bracket === '{') this.top.key = previous.text;
+    else if (t.text === ',') this.top.key = '';
+    else this.bracket(t);
+  }
+
+  private bracket(t: Token): void {
+    if ('([{'.includes(t.text)) {
+      const called = t.text === '(' && this.previous?.kind === 'name' ? this.previous.text : '';
+      this.stack.push({ bracket: t.text, owner: called || this.top.key || this.top.owner, key: '' });
+    } else if (')]}'.includes(t.text) && this.stack.length > 1) this.stack.pop();
   }
 
   take(t: Token, next: Token | undefined): void {
     if (t.kind === 'comment') return;
-    if (t.kind === 'string') this.string(t, next);
-    else if (t.kind === 'newline') {
-      if (this.stack.length === 1) this.top.key = '';
+    if (t.kind === 'newline') {
+      if (this.stack.length > 1) return;
+      this.top.key = '';
+      this.annotated = '';
       return;
-    } else if (t.text === '=' && this.previous?.kind === 'name' && next?.text !== '=') this.top.key = this.previous.text;
-    else if (t.text === ':' && this.previous?.kind === 'string' && this.top.bracket === '{') this.top.key = this.previous.text;
-    else if (t.text === ',') this.top.key = '';
-    else if ('([{'.includes(t.text)) {
-      const called = t.text === '(' && this.previous?.kind === 'name' ? this.previous.text : '';
-      this.stack.push({ bracket: t.text, owner: called || this.top.key || this.top.owner, key: '' });
-    } else if (')]}'.includes(t.text) && this.stack.length > 1) this.stack.pop();
-    this.beforePrevious = this.previous;
+    }
+    if (t.kind === 'string') this.string(t, next);
+    else if (t.kind === 'op') this.operator(t, next);
     this.previous = t;
   }
 }
@@ -129,14 +184,15 @@ class Finder {
 export function pythonPrompts(source: string, offset = 0): SourcePrompts {
   const tokens = tokensOf(source);
   const marked = new Set<number>();
-  const lineOf = (start: number): number => source.slice(0, start).split('\n').length;
+  const lineOf = linesOf(source);
+  const text = source.split('\n');
   for (const t of tokens) {
     if (t.kind !== 'comment' || !MARK.test(t.text)) continue;
     const line = lineOf(t.start);
     marked.add(line);
-    if (source.split('\n')[line - 1].trim().startsWith('#')) marked.add(line + 1);
+    if (text[line - 1].trim().startsWith('#')) marked.add(line + 1);
   }
-  const finder = new Finder(source, offset, marked);
+  const finder = new Finder(lineOf, offset, marked);
   tokens.forEach((t, i) => finder.take(t, tokens[i + 1]));
   return finder.found;
 }
@@ -151,7 +207,10 @@ export function markdownPrompts(source: string): SourcePrompts {
     const line = source.slice(0, start).split('\n').length - 1;
     const found: SourcePrompts =
       language === 'prompts'
-        ? { prompts: parsePrompts(body).prompts.map((p) => ({ ...p, start: p.start + start, verbatim: true })), notes: [] }
+        ? {
+            prompts: parsePrompts(body).prompts.map((p) => ({ ...p, start: p.start + start, verbatim: true })),
+            notes: [],
+          }
         : /^py(thon)?$/i.test(language)
           ? pythonPrompts(body, start)
           : { prompts: [], notes: [] };
