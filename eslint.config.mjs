@@ -78,7 +78,7 @@ const owners = {
   '@bufbuild/protobuf': 'server/src/onnx',
   commander: 'server/src/cli',
   '@modelcontextprotocol/sdk': 'server/src/cli',
-  'hyparquet-writer': 'server/src/cli',
+  'hyparquet-writer': 'server/src/corpus',
   'node-sqlite3-wasm': 'server/src/corpus',
   '@huggingface/hub': 'server/src/hub',
   undici: 'server/src/hub',

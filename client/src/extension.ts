@@ -13,6 +13,7 @@ import { GRAPH_EDITOR, GraphEditors } from './panels/graphEditor';
 import { PanelManager } from './panels/manager';
 import { Server } from './server';
 import { serverSettings, setting } from './settings';
+import { registerTools } from './tools';
 import { FeaturesView } from './views/featuresView';
 
 /** What tests may look at. */
@@ -47,6 +48,7 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
     vscode.languages.registerDocumentLinkProvider(['python', 'markdown'], circuitLinks),
   );
   context.subscriptions.push(
+    ...registerTools(context, server),
     ...registerCommands({ context, server, panels, features, heat, circuits, threads, notes }),
   );
 

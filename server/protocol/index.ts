@@ -344,6 +344,11 @@ export interface Requests {
   };
   /** A tool of assistants by its name: the answer as JSON text. */
   'attentionCircuits/tool': { params: { name: string; input: unknown }; result: { text: string } };
+  /** The strongest features at every token of a folder of texts, into a .csv or .parquet file; a stopped run goes on. */
+  'attentionCircuits/annotate': {
+    params: { folder: string; out: string; top: number };
+    result: { contexts: number; rows: number; skipped: number; reason: string | null };
+  };
   /** What experiments there are. */
   'attentionCircuits/experiments': { params: Record<string, never>; result: { experiments: ExperimentInfo[] } };
   /** Runs one on the prompts of a document, on generated sentences, or on one prompt. */

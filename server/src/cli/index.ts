@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EngineError, EXIT_CODES } from '../errors';
 import { type Context } from './common';
 import { addActivations } from './commands/activations';
+import { addAnnotate } from './commands/annotate';
 import { addCircuit } from './commands/circuit';
 import { addCorpus } from './commands/corpus';
 import { addDfa } from './commands/dfa';
@@ -50,6 +51,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     addHub,
     addCircuit,
     addMcp,
+    addAnnotate,
   ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);

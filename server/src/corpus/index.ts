@@ -1,5 +1,6 @@
 /** Feature dashboards over a folder of texts: an index of what every feature fires on, built once, read in milliseconds. */
 export type { CorpusExample, FeatureDashboard, FoundFeature } from '../../protocol/corpus';
+export { annotateCorpus, type AnnotateResult } from './annotate';
 export { summaryOf } from './corpus';
 export { Corpus, textOf } from './corpus';
 export { featureSpec } from './script';

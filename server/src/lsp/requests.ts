@@ -333,6 +333,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/noteAnchor': ({ text, start, end }) => Promise.resolve({ target: noteAnchor(text, start, end) }),
     'attentionCircuits/changeNote': async ({ file, id, change }) => ({ note: await changeNote(file, id, change) }),
     'attentionCircuits/tool': ({ name, input }, signal) => runTool(host, name, input, signal),
+    'attentionCircuits/annotate': (q, signal) => corpus.annotate(q.folder, q.out, q.top, signal),
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

@@ -101,6 +101,11 @@ export const schemas = {
     ]),
   }),
   'attentionCircuits/tool': z.object({ name: z.string(), input: z.unknown() }),
+  'attentionCircuits/annotate': z.object({
+    folder: z.string(),
+    out: z.string(),
+    top: z.number().int().min(1).max(1000),
+  }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
   'attentionCircuits/experiment': z.object({
