@@ -86,3 +86,14 @@ test('two windows on one file lose nothing', async () => {
   await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? a : b).set('m', 's', i, `label ${i}`)));
   expect(parseLabels(path, readFileSync(path, 'utf8'))).toHaveLength(30);
 });
+
+test('a file with lines of a newer version is read and never written', async () => {
+  const path = fresh();
+  mkdirSync(dirname(path), { recursive: true });
+  const text = '{"v":2,"model":"m","site":"s","feature":1,"label":"known","colour":"red"}\n';
+  writeFileSync(path, text);
+  const labels = new Labels(path);
+  expect(labels.of('m', 's', 1)).toBe('known');
+  await expect(labels.set('m', 's', 2, 'x')).rejects.toThrow(/newer version/);
+  expect(readFileSync(path, 'utf8')).toBe(text);
+});

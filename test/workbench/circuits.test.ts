@@ -4,7 +4,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FrameLocator, Locator } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { workbenchAddress } from '../../examples/workbench/server';
 import type { CircuitFile } from '../../server/protocol/circuit';
 import { browserPath, NO_BROWSER, shot } from '../support/browser';
 import {
@@ -20,6 +19,24 @@ import {
 
 if (!browserPath) console.log(`skipped: saved circuits in the workbench: ${NO_BROWSER}`);
 
+/** A graph as circuit-tracer writes it. */
+const GRAPH = {
+  metadata: { slug: 'other', scan: 's', prompt: 'a b', prompt_tokens: ['a', ' b'], schema_version: 1 },
+  qParams: {},
+  nodes: [
+    { node_id: 'E_1_0', feature: 0, layer: 'E', ctx_idx: 0, feature_type: 'embedding', jsNodeId: 'E', clerp: '' },
+    {
+      node_id: '4_9_1',
+      feature: 9,
+      layer: '4',
+      ctx_idx: 1,
+      feature_type: 'logit',
+      jsNodeId: 'L',
+      clerp: 'Output " yes" (p=0.7)',
+    },
+  ],
+  links: [{ source: 'E_1_0', target: '4_9_1', weight: 1.5 }],
+};
 const SOON = { timeout: 15_000 };
 const PROMPT = 'When John and Mary went to the shops, John gave the bag to\n-> " Mary" | " John"\n';
 
@@ -27,7 +44,7 @@ describe.skipIf(!browserPath)('saved circuits', () => {
   let w: Window;
   let folder: string;
   beforeAll(async () => {
-    folder = folderOf({ 'a.prompts': PROMPT });
+    folder = folderOf({ 'a.prompts': PROMPT, 'other.json': JSON.stringify(GRAPH) });
     const settings = { 'files.autoSave': 'off', 'files.hotExit': 'onExitAndWindowClose' };
     w = await openWindow(packageForTests(), { folder, openFile: join(folder, 'a.prompts') }, { settings });
   }, 300_000);
@@ -82,26 +99,42 @@ describe.skipIf(!browserPath)('saved circuits', () => {
     await shot(w.page, 'saved-circuit');
   });
 
-  test('an unsaved edit survives the window: hot exit', { timeout: 120_000 }, async () => {
-    const before = readFileSync(join(folder, saved() ?? ''), 'utf8');
-    await rows().nth(1).locator('.label').click();
-    await w.page.keyboard.press('F2');
-    await w.page.keyboard.press('Control+a');
-    await w.page.keyboard.type('moves the name');
-    await w.page.keyboard.press('Enter');
-    await expect.poll(dirty, SOON).toBe(true);
-    const grep = (): string =>
-      spawnSync('grep', ['-rl', 'moves the name', join(w.server.home, 'user-data')], { encoding: 'utf8' }).stdout;
-    await expect.poll(grep, { timeout: 20_000 }).not.toBe('');
-    await w.page.goto(workbenchAddress(w.server, { folder }));
-    await tab().waitFor({ timeout: 60_000 });
-    await tab().click();
-    await rows().filter({ hasText: 'moves the name' }).first().waitFor({ timeout: 60_000 });
-    expect(await dirty()).toBe(true);
-    expect(readFileSync(join(folder, saved() ?? ''), 'utf8')).toBe(before);
-    await w.page.keyboard.press('Control+s');
-    await expect.poll(dirty, SOON).toBe(false);
-    expect(JSON.stringify(read().view)).toContain('moves the name');
+  test(
+    'an unsaved edit is in the editor’s backup, not in the file; saved, it is in the file',
+    { timeout: 120_000 },
+    async () => {
+      const before = readFileSync(join(folder, saved() ?? ''), 'utf8');
+      await rows().nth(1).locator('.label').click();
+      await w.page.keyboard.press('F2');
+      await editor().locator('.details vscode-text-field input').fill('moves the name');
+      await w.page.keyboard.press('Enter');
+      await expect.poll(dirty, SOON).toBe(true);
+      // The editor's copy of the unsaved file, not what it keeps of the page.
+      const find = `grep -rlZ 'moves the name' . | xargs -0r grep -l '"format": "attention-circuit"'`;
+      const grep = (): string =>
+        spawnSync('sh', ['-c', find], { cwd: join(w.server.home, 'user-data'), encoding: 'utf8' }).stdout;
+      await expect.poll(grep, { timeout: 20_000 }).not.toBe('');
+      expect(await dirty()).toBe(true);
+      expect(readFileSync(join(folder, saved() ?? ''), 'utf8')).toBe(before);
+      await w.page.keyboard.press('Control+s');
+      await expect.poll(dirty, SOON).toBe(false);
+      expect(JSON.stringify(read().view)).toContain('moves the name');
+    },
+  );
+
+  test('a graph file of another tool opens as a circuit', { timeout: 60_000 }, async () => {
+    await w.page.locator('.explorer-viewlet .monaco-list-row', { hasText: 'other.json' }).dblclick();
+    await w.page.locator('.view-line', { hasText: 'schema_version' }).first().waitFor();
+    await runCommand(w.page, 'Attention Circuits: Open Graph File as Circuit');
+    const graph = w.page
+      .locator('iframe.webview.ready')
+      .last()
+      .contentFrame()
+      .locator('iframe#active-frame')
+      .contentFrame();
+    await graph.locator('#origin', { hasText: '2 nodes, 1 links' }).waitFor({ timeout: 20_000 });
+    await graph.locator('[role=treeitem]', { hasText: 'embedding @0 ‘a’' }).waitFor();
+    await shot(w.page, 'graph-editor');
   });
 
   test(

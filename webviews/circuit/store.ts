@@ -152,7 +152,8 @@ export class CircuitStore {
       this.computing = false;
       this.update();
       void this.fetchDetails();
-      this.save();
+      // At once: what is remembered after loading is what the reader was given, not what she did.
+      this.remember();
     } catch (e) {
       if (this.abort.signal === signal) this.computing = false;
       this.failure = wasCancelled(e) ? (this.computing ? null : 'Cancelled.') : (e as Error).message;
@@ -231,7 +232,7 @@ export class CircuitStore {
     this.forgetDetails();
     this.update();
     void this.fetchDetails();
-    this.save();
+    this.remember();
   }
 
   /** What was measured for one node of one prompt is not shown beside another. */
@@ -268,7 +269,7 @@ export class CircuitStore {
   async toggle(id: string): Promise<void> {
     if (this.expanded.delete(id)) {
       this.update();
-      return this.save();
+      return this.remember();
     }
     this.expanded.add(id);
     this.loading.add(id);
@@ -277,7 +278,7 @@ export class CircuitStore {
     this.update();
     const e = this.expansionOf(id);
     if (e) announce(`${e.children.length + e.cut.count} children, remainder ${e.remainder.toExponential(1)}`);
-    this.save();
+    this.remember();
   }
 
   /** Shows more of what was cut away under a node. */
@@ -304,7 +305,7 @@ export class CircuitStore {
     this.extra.clear();
     if (this.tree) this.select(this.tree.root.id);
     this.update();
-    this.save();
+    this.remember();
   }
 
   find(text: string): void {
@@ -457,7 +458,7 @@ export class CircuitStore {
 
   private keep(): void {
     this.update();
-    this.save();
+    this.remember();
   }
 
   private update(): void {
@@ -467,13 +468,16 @@ export class CircuitStore {
     this.changed('all');
   }
 
-  /** Remembers what is shown, soon. */
+  /** Remembers what is shown, soon: for what changes with every step of a slider or of scrolling. What the reader does by a key or a click is remembered at once. */
   save(): void {
     clearTimeout(this.saveTimer);
-    this.saveTimer = window.setTimeout(() => {
-      const { choices, selected, pins, groups, names, history, scroll } = this;
-      const ui: Saved = { choices, expanded: [...this.expanded], selected, pins, groups, names, history, scroll };
-      this.host.remember(this.args, ui);
-    }, SAVE_DELAY_MS);
+    this.saveTimer = window.setTimeout(() => this.remember(), SAVE_DELAY_MS);
+  }
+
+  private remember(): void {
+    clearTimeout(this.saveTimer);
+    const { choices, selected, pins, groups, names, history, scroll } = this;
+    const ui: Saved = { choices, expanded: [...this.expanded], selected, pins, groups, names, history, scroll };
+    this.host.remember(this.args, ui);
   }
 }

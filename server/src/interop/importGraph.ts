@@ -13,7 +13,10 @@ export type Dialect = 'A' | 'B' | 'C' | 'D';
 type Raw = Record<string, unknown>;
 
 const isObject = (x: unknown): x is Raw => typeof x === 'object' && x !== null && !Array.isArray(x);
-const isErrorType = (n: Raw): boolean => /error/.test(String(n.feature_type));
+/** Values of a file as text and as numbers; objects are neither, whatever they say of themselves. */
+const textOf = (x: unknown): string => (typeof x === 'object' && x !== null ? '' : String(x));
+const numberOf = (x: unknown): number => (typeof x === 'number' || typeof x === 'string' ? Number(x) : NaN);
+const isErrorType = (n: Raw): boolean => /error/.test(textOf(n.feature_type));
 
 /** Reads a plain or gzip-compressed JSON object. Throws InputFileError. */
 function readGraph(path: string): Raw {
@@ -48,9 +51,9 @@ function readGraph(path: string): Raw {
 function dialectOf(metadata: Raw, nodes: Raw[], nodeIds: string[]): Dialect {
   const lorsa = nodes.some(
     (n) =>
-      /lorsa|^bias$/.test(String(n.feature_type)) ||
+      /lorsa|^bias$/.test(textOf(n.feature_type)) ||
       n.qk_tracing_results != null ||
-      /_(lor|cro|error|bias)_/.test(String(n.node_id)),
+      /_(lor|cro|error|bias)_/.test(textOf(n.node_id)),
   );
   if (lorsa) return 'D';
   if (metadata.schema_version !== 1) return 'A';
@@ -92,10 +95,10 @@ function normaliseParams(raw: unknown): Raw {
 /** Legacy feature numbers: layer followed by a five-digit index, or the plain index. Says which a file uses. */
 function legacyIsConcatenated(nodes: Raw[]): boolean {
   const features = nodes.filter(
-    (n) => /transcoder|unexplored/.test(String(n.feature_type)) && typeof n.feature === 'number',
+    (n) => /transcoder|unexplored/.test(textOf(n.feature_type)) && typeof n.feature === 'number',
   );
   return features.every((n) => {
-    const layer = Number(n.layer);
+    const layer = numberOf(n.layer);
     return Math.floor((n.feature as number) / 1e5) === layer;
   });
 }
@@ -116,11 +119,11 @@ class Importer {
       throw new InputFileError(this.path, `nodes[${i}]: ${what}`);
     };
     if (typeof n.node_id !== 'string') bad('"node_id" is not a string');
-    const ctx_idx = Number(n.ctx_idx);
+    const ctx_idx = numberOf(n.ctx_idx);
     if (!Number.isInteger(ctx_idx)) bad('"ctx_idx" is not a whole number');
     if (typeof n.feature_type !== 'string') bad('"feature_type" is not a string');
     const featureType = n.feature_type === 'unexplored node' ? 'cross layer transcoder' : (n.feature_type as string);
-    const layer = typeof n.layer === 'string' || typeof n.layer === 'number' ? String(n.layer) : '';
+    const layer = typeof n.layer === 'string' || typeof n.layer === 'number' ? textOf(n.layer) : '';
     let feature = typeof n.feature === 'number' && Number.isFinite(n.feature) ? n.feature : null;
     if (dialect === 'A' && feature !== null && /transcoder/.test(featureType)) {
       const index = concatenated ? feature % 1e5 : feature;
@@ -168,7 +171,7 @@ class Importer {
   }
 
   private links(raw: Raw[], ids: ReadonlySet<string>): GraphFileLink[] {
-    const now = (id: unknown): string => this.rekeyed.get(String(id)) ?? String(id);
+    const now = (id: unknown): string => this.rekeyed.get(textOf(id)) ?? textOf(id);
     return raw.flatMap((l, i) => {
       if (typeof l.weight !== 'number' || !Number.isFinite(l.weight))
         throw new InputFileError(this.path, `links[${i}]: "weight" is not a number`);
@@ -186,7 +189,7 @@ class Importer {
     const dialect = dialectOf(
       metadata,
       rawNodes,
-      rawNodes.map((n) => String(n.node_id)),
+      rawNodes.map((n) => textOf(n.node_id)),
     );
     const concatenated = dialect === 'A' && legacyIsConcatenated(rawNodes);
     const nodes = rawNodes.map((n, i) => this.node(n, i, dialect, concatenated));
@@ -195,7 +198,7 @@ class Importer {
     const ids = new Set(nodes.map((n) => n.node_id));
     this.relayerLogits(nodes);
     const links = this.links(list(this.path, this.raw.links, 'links'), ids);
-    const tokens = Array.isArray(metadata.prompt_tokens) ? metadata.prompt_tokens.map(String) : [];
+    const tokens = Array.isArray(metadata.prompt_tokens) ? metadata.prompt_tokens.map(textOf) : [];
     if (this.ambiguous)
       this.warnings.push(
         `${this.ambiguous} error nodes shared an id with a feature: their links stay with the feature`,
@@ -233,7 +236,9 @@ class Importer {
   }
 
   private relayerLogits(nodes: GraphFileNode[]): void {
-    const layers = nodes.filter((n) => n.feature_type !== 'logit' && /^\d+$/.test(n.layer)).map((n) => Number(n.layer));
+    const layers = nodes
+      .filter((n) => n.feature_type !== 'logit' && /^\d+$/.test(n.layer))
+      .map((n) => numberOf(n.layer));
     const top = Math.max(0, ...layers) + 1;
     for (const n of nodes) if (n.feature_type === 'logit' && !/^\d+$/.test(n.layer)) n.layer = String(top);
   }

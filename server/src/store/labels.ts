@@ -15,6 +15,8 @@ const entrySchema = z.looseObject({
 export type LabelEntry = z.infer<typeof entrySchema>;
 
 const MAX_BYTES = 50e6;
+/** Lines may say their version; those that do not are of this one. */
+const LABELS_VERSION = 1;
 
 const keyOf = (e: { model: string; site: string; feature: number }): string => `${e.model} ${e.site} ${e.feature}`;
 
@@ -102,6 +104,12 @@ export class Labels {
     await withLock(this.path, () => {
       const key = keyOf({ model, site, feature });
       const old = this.read();
+      const newer = old.find((e) => typeof e.v === 'number' && e.v > LABELS_VERSION);
+      if (newer)
+        throw new InputFileError(
+          this.path,
+          'is not written: it holds lines of a newer version of this program, which would be lost',
+        );
       const known = old.find((e) => keyOf(e) === key);
       const kept = old.filter((e) => keyOf(e) !== key);
       const text = label.trim();
