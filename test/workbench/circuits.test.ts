@@ -148,8 +148,26 @@ describe.skipIf(!browserPath)('saved circuits', () => {
         '.vscode/settings.json': JSON.stringify({ 'attentionCircuits.model': '/not/here' }),
       });
       const o = await openWindow(packageForTests(), { folder: other });
-      const openFile = (name: string): Promise<void> =>
-        o.page.locator('.explorer-viewlet .monaco-list-row', { hasText: name }).dblclick();
+      // A file that is opened before the extensions are known opens as text: then it is closed and opened again.
+      const openFile = async (name: string): Promise<void> => {
+        for (let attempt = 0; attempt < 10; attempt++) {
+          await o.page.locator('.explorer-viewlet .monaco-list-row', { hasText: name }).dblclick();
+          const shown = o.page.locator('.breadcrumbs-below-tabs, .editor-actions', { hasText: 'Saved Circuit' });
+          const asCircuit = await Promise.race([
+            shown
+              .first()
+              .waitFor({ timeout: 10_000 })
+              .then(() => true),
+            o.page
+              .locator('.view-line', { hasText: 'attention-circuit' })
+              .first()
+              .waitFor({ timeout: 10_000 })
+              .then(() => false),
+          ]).catch(() => false);
+          if (asCircuit) return;
+          await o.page.locator('.tab', { hasText: name }).first().click({ button: 'middle' });
+        }
+      };
       try {
         await openFile('x.circuit.json');
         const page = panelOf(o.page);
