@@ -7,6 +7,10 @@ import { type GraphFile, type GraphFileLink, type GraphFileNode } from './graphJ
 /** Largest graph file read, in bytes, after unpacking. */
 export const GRAPH_LIMIT = 100_000_000;
 
+/** Layers and features beyond these have no exact pair number. */
+const MAX_LAYER = 10_000;
+const MAX_INDEX = 1e7;
+
 /** How graph files differ (reference interop §1.1). */
 export type Dialect = 'A' | 'B' | 'C' | 'D';
 
@@ -103,6 +107,10 @@ function legacyIsConcatenated(nodes: Raw[]): boolean {
   });
 }
 
+/** The pair number of a layer and an index; null for what is none. */
+const paired = (layer: number, index: number): number | null =>
+  Number.isInteger(index) && layer <= MAX_LAYER && index >= 0 && index <= MAX_INDEX ? cantorPair(layer, index) : null;
+
 class Importer {
   readonly warnings: string[] = [];
   private readonly rekeyed = new Map<string, string>();
@@ -127,7 +135,9 @@ class Importer {
     let feature = typeof n.feature === 'number' && Number.isFinite(n.feature) ? n.feature : null;
     if (dialect === 'A' && feature !== null && /transcoder/.test(featureType)) {
       const index = concatenated ? feature % 1e5 : feature;
-      if (/^\d+$/.test(layer)) feature = cantorPair(Number(layer), index);
+      if (/^\d+$/.test(layer))
+        feature =
+          paired(Number(layer), index) ?? bad(`layer ${layer} and feature ${index} are no numbers of a feature`);
     }
     if (dialect === 'A' && isErrorType(n)) feature = -1;
     const node_id = n.node_id as string;
