@@ -21,7 +21,7 @@ const server = {
   text: ['attribution'],
   experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts', 'python'],
   interop: ['errors', 'model', 'attribution'],
-  corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'python', 'store'],
+  corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'python', 'store', 'text'],
   circuits: ['attribution', 'engine', 'errors'],
   assistant: ['analyses', 'attribution', 'engine', 'errors', 'text'],
   python: ['attribution', 'engine'],

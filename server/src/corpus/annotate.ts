@@ -6,6 +6,7 @@ import { featuresAt } from '../analyses';
 import { type Engine } from '../engine';
 import { throwIfCancelled, UnsupportedError, UsageError } from '../errors';
 import { writeAtomically } from '../store';
+import { csv } from '../text';
 import { contextsOf } from './contexts';
 import { listCorpus, textsOf } from './files';
 
@@ -76,15 +77,10 @@ async function rowsOf(
   return rows;
 }
 
-const csvCell = (x: string | number | null): string => {
-  const t = x === null ? '' : String(x);
-  return /[",\r\n]/.test(t) ? `"${t.replaceAll('"', '""')}"` : t;
-};
-
 function encoded(out: string, rows: readonly Row[]): Uint8Array {
   if (extname(out) === '.csv') {
-    const lines = [COLUMNS.map(([name]) => name), ...rows].map((r) => `${r.map(csvCell).join(',')}\r\n`);
-    return Buffer.from(lines.join(''));
+    const names = COLUMNS.map(([name]) => name);
+    return Buffer.from(`${csv(names, rows)}\r\n`);
   }
   const columnData = COLUMNS.map(([name, type], i) => ({ name, type, data: rows.map((r) => r[i]), nullable: true }));
   return new Uint8Array(parquetWriteBuffer({ columnData }));

@@ -14,9 +14,8 @@ import { type Engine } from '../../engine';
 import { UsageError } from '../../errors';
 import { pythonScript } from '../../python';
 import { ImportedLabels } from '../../store';
-import { bar, percent, quote, signed, table } from '../../text';
+import { bar, csv, percent, quote, signed, table } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
-import { csv } from '../csv';
 import { notice, Progress, writeJson, writeText } from '../output';
 import { siteFeature, wholeNumber } from '../parse';
 

@@ -18,9 +18,8 @@ import {
 } from '../../experiments';
 import { parsePrompts } from '../../prompts';
 import { pythonScript } from '../../python';
-import { bar, table as columns } from '../../text';
+import { bar, csv, table as columns } from '../../text';
 import { type CommonOptions, type Context, openEngine, withModel } from '../common';
-import { csv } from '../csv';
 import { Progress, writeJson, writeText } from '../output';
 import { tokenList, wholeNumber } from '../parse';
 
