@@ -1,5 +1,5 @@
 /** Saved circuits, as they lie in `*.circuit.json` and cross the wire. */
-import type { PromptRef, RootRef, WireExpansion, WireNode, WirePrediction, WireToken } from './index';
+import type { PromptRef, RootRef, WireExpansion, WireNode, WirePrediction, WireToken } from './tree';
 
 export const CIRCUIT_FORMAT = 'attention-circuit';
 export const CIRCUIT_VERSION = 1;

@@ -1,5 +1,5 @@
 /** Feature dashboards over a folder of texts, as they cross the wire. */
-import type { PromptRef } from './index';
+import type { PromptRef } from './tree';
 
 /** One occurrence with its surroundings. */
 export interface CorpusExample {

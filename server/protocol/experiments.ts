@@ -1,4 +1,5 @@
 /** Results of experiments, as they are printed, stored and shown. Types only. */
+import type { PromptRef } from './tree';
 
 export type Cell = string | number | null;
 
@@ -62,3 +63,10 @@ export interface ExperimentResult {
   /** Sums that must hold: what, by how much they miss, and how much they may. */
   checks: { name: string; miss: number; limit: number }[];
 }
+
+/** Where an experiment's prompts come from. */
+export type ExperimentPrompts =
+  | { from: 'document'; uri: string }
+  | { from: 'generated'; count: number; seed: number }
+  | { from: 'prompt'; prompt: PromptRef }
+  | { from: 'none' };

@@ -1,5 +1,5 @@
 /** Notes on tokens, features and tree nodes, as they lie in `*.notes.jsonl` and cross the wire. */
-import type { PromptRef, RootRef } from './index';
+import type { PromptRef, RootRef } from './tree';
 
 export const NOTES_VERSION = 1;
 
@@ -47,3 +47,11 @@ export interface NotesResult {
   /** Why the file must not be written. */
   readOnly: string | null;
 }
+
+export type NoteChange =
+  | { type: 'add'; target: NoteTarget; comment: NoteComment }
+  | { type: 'edit'; was: NoteComment; text: string }
+  | { type: 'remove'; was: NoteComment }
+  | { type: 'delete' }
+  | { type: 'resolve'; resolved: boolean }
+  | { type: 'anchor'; target: NoteTarget };

@@ -96,13 +96,25 @@ export async function openByLens(page: Page, lens: Locator): Promise<void> {
   throw new Error('no click on the lens opened its circuit');
 }
 
-/** Runs a command from the palette by its title. */
+/**
+ * Runs a command from the palette by its title. The palette closes when something else takes the focus, as a page that finishes loading may:
+ * then it is opened again, as a person would.
+ */
 export async function runCommand(page: Page, title: string): Promise<void> {
-  await page.keyboard.press('F1');
   const input = page.locator('.quick-input-widget:visible input.input');
-  await input.waitFor();
-  await input.fill(`>${title}`);
-  await page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
+  const row = page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first();
+  const soon = { timeout: 5_000 };
+  for (let attempt = 0; ; attempt++) {
+    await page.keyboard.press('F1');
+    try {
+      await input.waitFor(soon);
+      await input.fill(`>${title}`, soon);
+      return await row.click(soon);
+    } catch (e) {
+      if (attempt === 3) throw e;
+      await page.keyboard.press('Escape');
+    }
+  }
 }
 
 interface Point {

@@ -14,7 +14,8 @@ import { toolbar } from './toolbar';
 
 /** The opened tree and the reader's marks, as JSON. */
 function openedJson(store: CircuitStore): string {
-  const { choices, pins, groups, names, prompt, tree } = store;
+  const { choices, prompt, tree } = store;
+  const { pins, groups, names } = store.marks;
   const { prompt: text, root } = store.args;
   const opened = { root: tree?.root, expansions: store.opened };
   const marks = { pins, groups, names };
@@ -53,7 +54,7 @@ export class CircuitPanel {
       toggle: (id) => void store.toggle(id),
       more: (parent) => store.more(parent),
       hover: (id) => this.highlight(id),
-      pin: (id) => store.pin(id),
+      pin: (id) => store.marks.pin(id),
       click: (id) => this.click(id),
       key: (e) => this.key(e),
       scrolled: (top) => {
@@ -67,7 +68,7 @@ export class CircuitPanel {
       search: (text) => store.find(text),
       collapseAll: () => store.collapseAll(),
       saveCircuit: () => host.send({ type: 'saveCircuit' }),
-      copy: () => host.send({ type: 'copy', text: outlineText(store.rows, store.names), what: 'tree' }),
+      copy: () => host.send({ type: 'copy', text: outlineText(store.rows, store.marks.names), what: 'tree' }),
       insertPython: () => void this.copyPython(shownNodes(store), true),
       copyPython: () => void this.copyPython(shownNodes(store)),
       save: (format) => void this.exportAs(format),
@@ -80,7 +81,7 @@ export class CircuitPanel {
       setTimeout(() => this.renderDetails());
     });
     document.addEventListener('keyup', (e) => {
-      if (e.key.toLowerCase() === 'g') store.commitGroup();
+      if (e.key.toLowerCase() === 'g') store.marks.commitGroup();
     });
     void store.load(saved.expanded === undefined);
   }
@@ -112,7 +113,7 @@ export class CircuitPanel {
   }
 
   private click(id: string): void {
-    if (this.store.groupClick(id)) return;
+    if (this.store.marks.groupClick(id)) return;
     this.select(id);
     this.outline.element.focus();
     this.highlight(id, true);
@@ -136,13 +137,13 @@ export class CircuitPanel {
       },
       toggle: (id) => void store.toggle(id),
       more: (id) => store.more(id),
-      pin: (id) => store.pin(id),
+      pin: (id) => store.marks.pin(id),
       validate: () => void store.validate(),
       ablate: (id) => void store.ablate([id]),
       reroot: () => store.reroot(),
       back: () => store.back(),
       rename: () => this.beginRename(),
-      groupStart: () => (store.grouping ??= new Set()),
+      groupStart: () => (store.marks.grouping ??= new Set()),
       clear: () => store.clear(),
     });
   }
@@ -157,7 +158,7 @@ export class CircuitPanel {
     const { store } = this;
     const name = store.tree?.root.label ?? 'circuit';
     if (format === 'json') return this.host.send({ type: 'save', name, format, data: openedJson(store) });
-    const drawn = drawDiagram(store.rows, null, store.names, () => undefined);
+    const drawn = drawDiagram(store.rows, null, store.marks.names, () => undefined);
     const stage = h('div', { class: 'stage', 'aria-hidden': 'true' }, drawn);
     document.body.append(stage);
     const text = standaloneSvg(drawn);
@@ -192,7 +193,8 @@ export class CircuitPanel {
 
   private renderTree(): void {
     const { store } = this;
-    const { rows, selected, names, loading, errors, choices } = store;
+    const { rows, selected, loading, errors, choices } = store;
+    const { names, pins, groups, grouping } = store.marks;
     this.outlineBox.hidden = choices.diagram;
     this.picture.hidden = !choices.diagram;
     if (choices.diagram) {
@@ -203,8 +205,8 @@ export class CircuitPanel {
       this.picture.querySelector('.selected')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
       return;
     }
-    const grouped = new Set([...store.groups.flatMap((g) => g.members), ...(store.grouping ?? [])]);
-    this.outline.update({ rows, selected, pins: new Set(store.pins), grouped, names, loading, errors });
+    const grouped = new Set([...groups.flatMap((g) => g.members), ...(grouping ?? [])]);
+    this.outline.update({ rows, selected, pins: new Set(pins), grouped, names, loading, errors });
     if (!this.restored) this.outline.scrollTo(store.scroll);
     this.restored = true;
   }
@@ -230,7 +232,7 @@ export class CircuitPanel {
         { class: 'root' },
         h('span', { class: 'glyph' }, root.glyph),
         ' ',
-        h('strong', {}, h('bdi', {}, nameOf(root, store.names))),
+        h('strong', {}, h('bdi', {}, nameOf(root, store.marks.names))),
         ` = ${signed(root.value)}`,
       ),
       (store.note ?? store.prompt?.note) !== undefined &&
@@ -275,7 +277,7 @@ export class CircuitPanel {
     const label = 'Prompt tokens, colored by what each contributes to the selected node';
     fill(
       this.strip,
-      tokenStrip(label, store.prompt.tokens, store.sources, new Set(at === undefined ? [] : [at]), (p) =>
+      tokenStrip(label, store.prompt.tokens, store.measurements.sources, new Set(at === undefined ? [] : [at]), (p) =>
         store.filter(store.position === p ? null : p),
       ),
     );
@@ -296,7 +298,8 @@ export class CircuitPanel {
 
   /** Asks why the head that carries most of the selected node attends to its strongest source, against the runner-up. */
   private whyAttended(): void {
-    const { grid, args } = this.store;
+    const { args } = this.store;
+    const { grid } = this.store.measurements;
     if (!grid) return;
     const rows = unpack(grid.contributions);
     const sizes = rows.map((r) => r.reduce((t, x) => t + Math.abs(x), 0));
@@ -325,15 +328,15 @@ export class CircuitPanel {
       rename: (name) => {
         this.renaming = false;
         this.outline.element.focus();
-        store.rename(node.id, name);
+        store.marks.rename(node.id, name);
       },
       beginRename: () => this.beginRename(),
-      pin: () => store.pin(node.id),
-      group: () => store.group(store.pins),
-      ungroup: (i) => store.ungroup(i),
+      pin: () => store.marks.pin(node.id),
+      group: () => store.marks.group(store.marks.pins),
+      ungroup: (i) => store.marks.ungroup(i),
       renameGroup: (i, name) => {
         this.outline.element.focus();
-        store.renameGroup(i, name);
+        store.marks.renameGroup(i, name);
       },
       select: (id) => this.select(id),
       openFeature: () => {
@@ -341,8 +344,8 @@ export class CircuitPanel {
       },
       openAttention: (head) => {
         const { uri, prompt } = store.args;
-        const destination = store.grid?.destination ?? node.position ?? 0;
-        const layer = store.grid?.layer ?? node.layer ?? 0;
+        const destination = store.measurements.grid?.destination ?? node.position ?? 0;
+        const layer = store.measurements.grid?.layer ?? node.layer ?? 0;
         const args = { panel: 'attention' as const, uri, prompt, layer, head, destination };
         host.send({ type: 'open', args });
       },
@@ -380,7 +383,8 @@ export class CircuitPanel {
     const { store, gridPattern, renaming } = this;
     const node = store.node(store.selected) ?? store.tree?.root;
     if (!node || !store.tree || !store.prompt) return;
-    const { names, grid, validation, ablation, pins, groups } = store;
+    const { names, pins, groups } = store.marks;
+    const { grid, validation, ablation } = store.measurements;
     const input = {
       node,
       isRoot: node.id === store.tree.root.id,

@@ -1,28 +1,10 @@
 /** The state of one circuit panel and all that changes it: asks for nodes as they are opened, remembers what the reader chose. */
-import type {
-  AblateResult,
-  RootResult,
-  TreeRoot,
-  WireFeature,
-  WireGrid,
-  WireNode,
-  WireValidation,
-} from '../../server/protocol';
+import type { RootResult, TreeRoot, WireFeature, WireNode } from '../../server/protocol';
 import type { PanelArguments, PanelDefaults } from '../protocol';
-import { announce, type Host, RequestError } from '../shared/host';
-import { signed } from '../ui';
-import {
-  type Choices,
-  DEFAULTS,
-  expansionKey,
-  nameOf,
-  rootOf,
-  type Row,
-  rows,
-  type Saved,
-  type Supernode,
-  type Tree,
-} from './model';
+import { announce, type Host } from '../shared/host';
+import { Marks } from './marks';
+import { Measurements, wasCancelled } from './measurements';
+import { type Choices, DEFAULTS, expansionKey, nameOf, rootOf, type Row, rows, type Saved, type Tree } from './model';
 
 export type CircuitArguments = Extract<PanelArguments, { panel: 'circuit' }>;
 
@@ -34,17 +16,14 @@ const LIMIT = 400;
 const MORE = 10;
 const SAVE_DELAY_MS = 200;
 
-const wasCancelled = (e: unknown): boolean => e instanceof RequestError && e.cancelled;
-
 export class CircuitStore {
   args: CircuitArguments;
   choices: Choices;
   prompt: Omit<RootResult, 'root'> | null = null;
   tree: Tree | null = null;
   selected: string | null;
-  pins: string[];
-  groups: Supernode[];
-  names: Record<string, string>;
+  readonly marks: Marks;
+  readonly measurements: Measurements;
   history: { root: TreeRoot; label: string }[];
   scroll: number;
   /** Where the numbers come from, when the panel is a file's editor. */
@@ -54,13 +33,6 @@ export class CircuitStore {
   position: number | null = null;
   readonly loading = new Set<string>();
   readonly errors = new Map<string, string>();
-  /** Source attribution and heat map of the selected node. */
-  sources: number[] | null = null;
-  grid: WireGrid | null = null;
-  validation: WireValidation | 'running' | null = null;
-  ablation: AblateResult | 'running' | null = null;
-  /** Nodes clicked while G is held. */
-  grouping: Set<string> | null = null;
   offers: WireFeature[] = [];
   failure: string | null = null;
   computing = false;
@@ -70,7 +42,6 @@ export class CircuitStore {
   private expanded: Set<string>;
   private readonly extra = new Map<string, number>();
   private abort = new AbortController();
-  private detailAbort = new AbortController();
   private saveTimer = 0;
 
   constructor(
@@ -84,21 +55,27 @@ export class CircuitStore {
     this.choices = { ...DEFAULTS, ...defaults, ...saved.choices };
     this.expanded = new Set(saved.expanded ?? []);
     this.selected = saved.selected ?? null;
-    this.pins = saved.pins ?? [];
-    this.groups = saved.groups ?? [];
-    this.names = saved.names ?? {};
+    this.marks = new Marks(
+      saved,
+      () => this.keep(),
+      () => this.update(),
+    );
+    this.measurements = new Measurements(
+      host,
+      () => this.changed('selection'),
+      (id, message) => this.errors.set(id, message),
+    );
     this.history = saved.history ?? [];
     this.scroll = saved.scroll ?? 0;
   }
 
-  /** Another prompt or root in this panel. Names stay: they belong to ids. */
+  /** Another prompt or root in this panel. */
   replace(args: CircuitArguments): void {
     const sameRoot = JSON.stringify(args.root) === JSON.stringify(this.args.root);
     if (!sameRoot) this.expanded.clear();
     this.args = args;
     this.history = [];
-    this.pins = [];
-    this.groups = [];
+    this.marks.forget();
     if (!sameRoot) this.selected = null;
     this.position = null;
     void this.load(!sameRoot);
@@ -110,9 +87,7 @@ export class CircuitStore {
     this.choices = { ...DEFAULTS, ...saved.choices };
     this.expanded = new Set(saved.expanded ?? []);
     this.selected = saved.selected ?? null;
-    this.pins = saved.pins ?? [];
-    this.groups = saved.groups ?? [];
-    this.names = saved.names ?? {};
+    this.marks.restore(saved);
     this.history = saved.history ?? [];
     this.position = null;
     void this.load(false);
@@ -135,7 +110,7 @@ export class CircuitStore {
     const { signal } = this.abort;
     this.failure = null;
     this.computing = true;
-    this.forgetDetails();
+    this.measurements.forget();
     this.changed('banner');
     try {
       const { prompt, root } = this.args;
@@ -229,40 +204,15 @@ export class CircuitStore {
   select(id: string): void {
     if (id === this.selected) return;
     this.selected = id;
-    this.forgetDetails();
+    this.measurements.forget();
     this.update();
     void this.fetchDetails();
     this.remember();
   }
 
-  /** What was measured for one node of one prompt is not shown beside another. */
-  private forgetDetails(): void {
-    this.detailAbort.abort();
-    this.validation = null;
-    this.ablation = null;
-    this.grid = null;
-    this.sources = null;
-  }
-
   private async fetchDetails(): Promise<void> {
-    this.detailAbort.abort();
-    this.detailAbort = new AbortController();
-    const { signal } = this.detailAbort;
     const node = this.node(this.selected);
-    if (!node) return;
-    const { prompt, root } = this.args;
-    const params = { prompt, root, node: node.id };
-    try {
-      const { sources } = await this.host.request('attentionCircuits/sources', params, signal);
-      const grid = node.opens ? await this.host.request('attentionCircuits/grid', params, signal) : null;
-      if (signal.aborted) return;
-      this.sources = sources;
-      this.grid = grid;
-    } catch (e) {
-      if (wasCancelled(e)) return;
-      this.errors.set(node.id, (e as Error).message);
-    }
-    this.changed('selection');
+    if (node) await this.measurements.fetch(this.args, node);
   }
 
   /** Opens or closes a node. */
@@ -318,54 +268,10 @@ export class CircuitStore {
     this.update();
   }
 
-  pin(id: string): void {
-    this.pins = this.pins.includes(id) ? this.pins.filter((p) => p !== id) : [...this.pins, id];
-    announce(`${this.pins.length} pinned`);
-    this.keep();
-  }
-
   /** Clears pins, a begun group and the filter. */
   clear(): void {
-    this.pins = [];
-    this.grouping = null;
     this.position = null;
-    this.keep();
-  }
-
-  group(members: string[]): void {
-    if (members.length === 0) return;
-    this.groups = [...this.groups, { name: `Supernode ${this.groups.length + 1}`, members }];
-    this.pins = this.pins.filter((p) => !members.includes(p));
-    announce(`Supernode of ${members.length} nodes`);
-    this.keep();
-  }
-
-  ungroup(index: number): void {
-    this.groups = this.groups.filter((_, i) => i !== index);
-    this.keep();
-  }
-
-  renameGroup(index: number, name: string): void {
-    this.groups = this.groups.map((g, i) => (i === index ? { ...g, name } : g));
-    this.keep();
-  }
-
-  /** A node clicked while G is held joins or leaves the group; false when no group is being made. */
-  groupClick(id: string): boolean {
-    if (!this.grouping) return false;
-    if (!this.grouping.delete(id)) this.grouping.add(id);
-    this.update();
-    return true;
-  }
-
-  /** G was released: what was clicked becomes a supernode, else the pinned nodes. */
-  commitGroup(): void {
-    if (!this.grouping) return;
-    const members = [...this.grouping];
-    this.grouping = null;
-    if (members.length > 0) this.group(members);
-    else if (this.pins.length > 1) this.group(this.pins);
-    else this.update();
+    this.marks.clear();
   }
 
   /** A feature has another label: every node of it shows it. */
@@ -376,58 +282,20 @@ export class CircuitStore {
     this.update();
   }
 
-  rename(id: string, name: string): void {
-    if (name.trim() === '') delete this.names[id];
-    else this.names[id] = name.trim();
-    this.keep();
-  }
-
   /** Runs the model without the selected node. */
   async validate(): Promise<void> {
     const node = this.node(this.selected);
-    if (!node || node.id === this.tree?.root.id) return;
     const { prompt, root } = this.args;
-    if (root.type === 'graph') return;
-    this.validation = 'running';
-    this.changed('selection');
-    this.validation = await this.measure((signal) =>
-      this.host.request('attentionCircuits/validate', { prompt, root, edge: node.id }, signal),
-    );
-    if (this.validation) {
-      const { predicted, direct, free } = this.validation;
-      announce(`predicted ${signed(-predicted)}, direct ${signed(direct.change)}, free ${signed(free.change)}`);
-    }
-    this.changed('selection');
+    if (!node || node.id === this.tree?.root.id || root.type === 'graph') return;
+    await this.measurements.validate(prompt, root, node);
   }
 
   /** Runs the model without some features. */
   async ablate(ids: string[]): Promise<void> {
-    const features = ids.flatMap((id) => {
-      const node = this.node(id);
-      const root = node && rootOf(node);
-      return root?.type === 'feature' ? [{ site: root.site, feature: root.feature, position: root.position }] : [];
-    });
-    if (features.length === 0) return announce('only features can be ablated');
     const { prompt, root } = this.args;
     if (root.type === 'graph') return;
-    this.ablation = 'running';
-    this.changed('selection');
-    this.ablation = await this.measure((signal) =>
-      this.host.request('attentionCircuits/ablate', { prompt, root, features }, signal),
-    );
-    if (this.ablation) announce(`the root changes by ${signed(this.ablation.root.change)}`);
-    this.changed('selection');
-  }
-
-  /** A model run for the selected node: its result, or null with the reason kept at the node. */
-  private async measure<T>(job: (signal: AbortSignal) => Promise<T>): Promise<T | null> {
-    const id = this.selected;
-    try {
-      return await job(this.detailAbort.signal);
-    } catch (e) {
-      if (!wasCancelled(e) && id !== null) this.errors.set(id, (e as Error).message);
-      return null;
-    }
+    const nodes = ids.map((id) => this.node(id)).filter((n) => n !== null);
+    await this.measurements.ablate(prompt, root, nodes, this.node(this.selected));
   }
 
   /** Makes a feature the root; the present root becomes a breadcrumb. */
@@ -435,7 +303,7 @@ export class CircuitStore {
     const node = this.node(this.selected);
     const root = spec ?? (node && rootOf(node));
     if (!root || !this.tree) return;
-    this.history = [...this.history, { root: this.args.root, label: nameOf(this.tree.root, this.names) }];
+    this.history = [...this.history, { root: this.args.root, label: nameOf(this.tree.root, this.marks.names) }];
     this.goTo(root);
   }
 
@@ -463,7 +331,8 @@ export class CircuitStore {
 
   private update(): void {
     if (!this.tree) return;
-    const { tree, choices, expanded, extra, names, search, position } = this;
+    const { tree, choices, expanded, extra, search, position } = this;
+    const { names } = this.marks;
     this.rows = rows({ tree, choices, expanded, extra, names, search, position });
     this.changed('all');
   }
@@ -476,7 +345,8 @@ export class CircuitStore {
 
   private remember(): void {
     clearTimeout(this.saveTimer);
-    const { choices, selected, pins, groups, names, history, scroll } = this;
+    const { choices, selected, history, scroll } = this;
+    const { pins, groups, names } = this.marks;
     const ui: Saved = { choices, expanded: [...this.expanded], selected, pins, groups, names, history, scroll };
     this.host.remember(this.args, ui);
   }
