@@ -9,7 +9,7 @@ import {
   type WorkbenchOptions,
   type WorkbenchServer,
 } from '../../examples/workbench/server';
-import { launchBrowser } from './browser';
+import { launchBrowser, shot } from './browser';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -90,6 +90,7 @@ export async function openByLens(page: Page, lens: Locator): Promise<void> {
       () => false,
     );
     if (opened) return;
+    await shot(page, `failed-lens-${attempt}`);
     const tab = page.locator('.tab', { hasText: 'Circuit' });
     if ((await tab.count()) > 0) await tab.first().click({ button: 'middle' });
   }
