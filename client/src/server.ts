@@ -3,8 +3,10 @@ import {
   CloseAction,
   type CloseHandlerResult,
   ErrorAction,
+  ErrorCodes,
   LanguageClient,
   type LanguageClientOptions,
+  ResponseError,
   type ServerOptions,
   State,
   TransportKind,
@@ -24,6 +26,11 @@ import { serverSettings, setting } from './settings';
 
 const MAX_RESTARTS = 4;
 const RESTART_WINDOW_MS = 3 * 60_000;
+
+/** Whether a request has no answer because the process ended. */
+const hasDied = (e: unknown): boolean =>
+  e instanceof ResponseError &&
+  (e.code === ErrorCodes.PendingResponseRejected || e.code === ErrorCodes.ConnectionInactive);
 
 export const IDLE: WireStatus = {
   phase: 'idle',
@@ -47,6 +54,9 @@ export class Server implements vscode.Disposable {
   private crashes: number[] = [];
   private readonly statusEmitter = new vscode.EventEmitter<WireStatus>();
   private readonly startEmitter = new vscode.EventEmitter<void>();
+  private readonly endEmitter = new vscode.EventEmitter<void>();
+  /** The process ended and is not started again by itself. */
+  private ended = false;
   /** The model's state changed. */
   readonly onStatus = this.statusEmitter.event;
   /** A process is up: the first, or one after a crash. */
@@ -102,15 +112,43 @@ export class Server implements vscode.Disposable {
     client.onNotification('attentionCircuits/status', (s: WireStatus) => this.setStatus(s));
     client.onDidChangeState(({ newState }) => {
       if (newState === State.Running) {
+        this.ended = false;
         // A new process has loaded nothing yet; panels whose requests failed with the old one ask again.
         if (this.status.phase !== 'idle' || this.status.message !== null) this.setStatus(IDLE);
         this.startEmitter.fire();
-      } else if (newState === State.Stopped)
+      } else if (newState !== State.Starting && this.client === client) {
+        // Stopped is also what a client is for a moment before it starts again.
+        if (newState === State.StartFailed) this.end();
         this.setStatus({ ...IDLE, phase: 'failed', message: 'the server is not running' });
+      }
     });
     this.client = client;
     await client.start();
     return client;
+  }
+
+  private end(): void {
+    this.ended = true;
+    this.endEmitter.fire();
+  }
+
+  /** Resolves when a process is up in place of one that ended. Rejects when none will be. */
+  private replaced(): Promise<void> {
+    if (this.running) return Promise.resolve();
+    const none = new Error(
+      'the server stopped and is not running; restart it with “Attention Circuits: Restart Server”.',
+    );
+    if (this.ended) return Promise.reject(none);
+    return new Promise((resolve, reject) => {
+      const listeners = [
+        this.onDidStart(() => settle(resolve)),
+        this.endEmitter.event(() => settle(() => reject(none))),
+      ];
+      const settle = (how: () => void): void => {
+        for (const l of listeners) l.dispose();
+        how();
+      };
+    });
   }
 
   /** What to do when the process ended by itself: restart, but not for ever. */
@@ -119,6 +157,7 @@ export class Server implements vscode.Disposable {
     this.crashes = [...this.crashes.filter((t) => now - t < RESTART_WINDOW_MS), now];
     this.setStatus({ ...IDLE, phase: 'failed', message: 'the server stopped unexpectedly' });
     if (this.crashes.length > MAX_RESTARTS) {
+      this.end();
       const message = `the server stopped ${this.crashes.length} times within three minutes and is not started again.`;
       void showError(message, { title: 'Restart', run: () => this.restart() });
       return { action: CloseAction.DoNotRestart, handled: true };
@@ -142,7 +181,29 @@ export class Server implements vscode.Disposable {
     await this.start();
   }
 
+  /**
+   * Asks the server. When its process ends before it has answered, asks the next one, once: a request holds all it needs, and one that changes
+   * something leaves the same when it is carried out twice.
+   */
   async request<M extends RequestMethod>(
+    method: M,
+    params: Requests[M]['params'],
+    token?: vscode.CancellationToken,
+  ): Promise<Requests[M]['result']> {
+    try {
+      return await this.ask(method, params, token);
+    } catch (e) {
+      if (!hasDied(e) || token?.isCancellationRequested === true) throw e;
+      await this.replaced();
+      return await this.ask(method, params, token).catch((again: unknown) => {
+        throw hasDied(again)
+          ? new Error('the server stopped twice while it worked on this; its log says more.')
+          : again;
+      });
+    }
+  }
+
+  private async ask<M extends RequestMethod>(
     method: M,
     params: Requests[M]['params'],
     token?: vscode.CancellationToken,
@@ -162,6 +223,7 @@ export class Server implements vscode.Disposable {
   async dispose(): Promise<void> {
     this.statusEmitter.dispose();
     this.startEmitter.dispose();
+    this.endEmitter.dispose();
     await this.client?.dispose().catch(() => undefined);
   }
 }

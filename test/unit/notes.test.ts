@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { NoteChange } from '../../server/protocol';
 import type { Note } from '../../server/protocol/notes';
 import { InputFileError } from '../../server/src/errors';
+import { changeNote } from '../../server/src/lsp/notes';
 import { anchorAt, NotesFile, notesText, parseNotes, placeOf } from '../../server/src/notes';
 import { parsePrompts } from '../../server/src/prompts';
 
@@ -140,6 +142,34 @@ describe('files', () => {
         .sort(),
     ).toEqual([...ids].sort());
   });
+});
+
+test('a change that is asked for twice, as after a crash before the answer, leaves the same as once', async () => {
+  const file = join(dir, 'twice.notes.jsonl');
+  const comment = { author: 'a', at: '2026-01-01T00:00:00.000Z', text: 'x' };
+  const { target } = note('n');
+  const changes: NoteChange[] = [
+    { type: 'add', target, comment },
+    { type: 'add', target, comment: { ...comment, at: '2026-01-02T00:00:00.000Z' } },
+    { type: 'edit', was: comment, text: 'y' },
+    { type: 'resolve', resolved: true },
+    { type: 'remove', was: { ...comment, text: 'y' } },
+    { type: 'remove', was: { ...comment, at: '2026-01-02T00:00:00.000Z' } },
+    { type: 'delete' },
+  ];
+  for (const change of changes) {
+    const once = await changeNote(file, 'n', change);
+    const text = readFileSync(file, 'utf8');
+    expect(await changeNote(file, 'n', change)).toEqual(once);
+    expect(readFileSync(file, 'utf8')).toBe(text);
+  }
+  // What somebody else wrote meanwhile is not taken for it.
+  await changeNote(file, 'n', { type: 'add', target, comment });
+  await changeNote(file, 'n', { type: 'edit', was: comment, text: 'theirs' });
+  await expect(changeNote(file, 'n', { type: 'edit', was: comment, text: 'mine' })).rejects.toThrow(
+    'changed elsewhere',
+  );
+  await expect(changeNote(file, 'n', { type: 'remove', was: comment })).rejects.toThrow('changed elsewhere');
 });
 
 describe('a process that is killed while it writes', () => {

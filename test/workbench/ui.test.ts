@@ -165,7 +165,17 @@ describe.skipIf(!browserPath)('a person at the editor', () => {
       const pids = (): string => spawnSync('pgrep', ['-f', server], { encoding: 'utf8' }).stdout.trim();
       const before = pids();
       expect(before).not.toBe('');
+      // A question that the process has, and will not answer: the next process is asked.
+      spawnSync('pkill', ['-STOP', '-f', server]);
+      const closed = panelOf(w.page).locator('[role=treeitem][aria-expanded=false]').first();
+      await closed.locator('.label').click();
+      const id = await closed.getAttribute('id');
+      await w.page.keyboard.press('ArrowRight');
+      await panelOf(w.page).locator('[aria-busy=true]').first().waitFor();
       spawnSync('pkill', ['-9', '-f', server]);
+      await panelOf(w.page).locator(`[id="${id}"][aria-expanded=true]`).waitFor({ timeout: 20_000 });
+      await expect.poll(() => panelOf(w.page).locator('[aria-busy=true]').count(), { timeout: 20_000 }).toBe(0);
+      expect(await panelOf(w.page).locator('[role=alert]').count()).toBe(0);
       await expect.poll(pids, { timeout: 20_000 }).not.toBe('');
       expect(pids()).not.toBe(before);
       await items().nth(1).locator('.label').click();

@@ -216,6 +216,7 @@ export class Outline {
     );
     const attributes: Record<string, string | number> = { ...common };
     if (node.opens) attributes['aria-expanded'] = expanded ? 'true' : 'false';
+    if (s.loading.has(node.id)) attributes['aria-busy'] = 'true';
     return h(
       'div',
       {

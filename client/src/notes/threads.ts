@@ -170,8 +170,23 @@ export class NoteThreads implements vscode.Disposable {
     this.changed.fire();
   }
 
+  /** What was written is not lost when it cannot be kept. */
+  private async keeping(text: string, job: () => Promise<void>): Promise<void> {
+    try {
+      await job();
+    } catch (e) {
+      if (e instanceof NothingHere) throw e;
+      const copy = { title: 'Copy Text', run: () => vscode.env.clipboard.writeText(text) };
+      await showError(`the note was not kept: ${(e as Error).message}`, copy);
+    }
+  }
+
   /** A reply, or the first comment of a new note. */
-  async add({ thread, text }: vscode.CommentReply): Promise<void> {
+  add(reply: vscode.CommentReply): Promise<void> {
+    return this.keeping(reply.text, () => this.put(reply));
+  }
+
+  private async put({ thread, text }: vscode.CommentReply): Promise<void> {
     const shown = this.ofThread(thread);
     const comment = { author: author(), at: new Date().toISOString(), text };
     if (shown) return this.change(thread, shown.note.id, { type: 'add', target: shown.note.target, comment });
@@ -238,7 +253,7 @@ export class NoteThreads implements vscode.Disposable {
     if (!(comment instanceof ShownComment)) return;
     const { thread, said, body } = comment;
     this.edit(comment, false);
-    await this.change(thread, this.need(thread).id, { type: 'edit', was: said, text: body });
+    await this.keeping(body, () => this.change(thread, this.need(thread).id, { type: 'edit', was: said, text: body }));
   }
 
   /** A saved prompt file takes its notes along: each remembers where its tokens stand and what is around them now. */
