@@ -48,6 +48,11 @@ describe('reading a prompt file', () => {
     expect(s.statuses.map((x) => x.phase)).toContain('ready');
   });
 
+  test('lenses over what is analysed already have their titles at once: the editor draws nothing blank', async () => {
+    const resolved = await titles(URI);
+    expect((await s.lenses(URI)).map((l) => l.command?.title)).toEqual(resolved);
+  });
+
   test('a lens carries the root that it names', async () => {
     const [lens] = await s.lenses(URI);
     const { command } = await s.resolve(lens);

@@ -86,7 +86,7 @@ test('soak', { timeout: ROUNDS * 180_000 }, async () => {
     if (round % 3 === 0) kill();
     await panelOf(page).locator('[role=treeitem][aria-level="3"]').first().waitFor({ timeout: 40_000 });
     await panelOf(page)
-      .locator('vscode-button', { hasText: /^Label$/ })
+      .locator('vscode-button', { hasText: /^\s*Label\s*$/ })
       .click();
     const input = page.locator('.quick-input-widget:visible input.input');
     await input.waitFor(SOON);

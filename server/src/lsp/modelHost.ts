@@ -254,6 +254,11 @@ export class ModelHost {
     }
   }
 
+  /** Whether a prompt is analysed already. */
+  keeps(p: PromptRef): boolean {
+    return this.kept.has(keyOf(p));
+  }
+
   /**
    * Tokens and forward pass of a prompt, from what is kept if possible, else as a heavy job. What a kept prompt shares from its start is
    * not computed again. Rejects with UsageError for prompts that are empty or too long.

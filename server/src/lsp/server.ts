@@ -1,6 +1,5 @@
 import {
   type CancellationToken,
-  type CodeLens,
   type Connection,
   type InitializeParams,
   type InitializeResult,
@@ -16,13 +15,14 @@ import { Commands, type RequestMethod, type ServerSettings } from '../../protoco
 import { topPredictions } from '../analyses';
 import { CancelledError, EngineError, UsageError } from '../errors';
 import { quote, percent } from '../text';
-import { endLens, explain, featuresLens, parseLens, placeLenses, sourceLenses, tokenLens } from './codeLens';
+import { sourceLenses } from './codeLens';
 import { PromptDiagnostics, syntaxDiagnostics } from './diagnostics';
 import { isPromptFile, locate, MAX_LENSED, ParsedDocuments, refOf, tokenAt, wireTokens } from './documents';
 import { answerCompletions, answerStart, codeActions, directiveCompletions } from './editing';
 import { hoverMarkdown, wireFeatures } from './hover';
+import { PromptLenses } from './lenses';
 import { escapeMarkdown } from './markdown';
-import { type Analysis, ModelHost, type ProgressSink } from './modelHost';
+import { ModelHost, type ProgressSink } from './modelHost';
 import { type OpenPrompts, requestHandlers } from './requests';
 import { schemas } from './schemas';
 import { documentSymbols, foldingRanges } from './structure';
@@ -73,6 +73,7 @@ function toResponseError(e: unknown): Error {
 export class LanguageServer {
   private readonly documents = new TextDocuments(TextDocument);
   private readonly parsed = new ParsedDocuments();
+  private readonly lenses = new PromptLenses(this.parsed, () => this.model);
   private readonly promptDiagnostics = new PromptDiagnostics();
   private readonly pendingDiagnostics = new Map<string, { timer?: NodeJS.Timeout; abort: AbortController }>();
   private host: ModelHost | null = null;
@@ -214,14 +215,16 @@ export class LanguageServer {
       const document = this.documents.get(p.textDocument.uri);
       return document ? this.hover(document, document.offsetAt(p.position), signalOf(token)).catch(failed) : null;
     });
-    connection.onCodeLens((p) => {
+    connection.onCodeLens((p, token) => {
       const document = this.documents.get(p.textDocument.uri);
       if (!document) return [];
       if (!isPromptFile(document)) return sourceLenses(document, this.parsed.source(document));
       const cursor = this.cursor?.uri === document.uri ? this.cursor.offset : null;
-      return placeLenses(document, this.parsed.file(document).prompts, cursor, this.model.settings.codeLens);
+      return this.lenses.of(document, cursor, signalOf(token)).catch(failed);
     });
-    connection.onCodeLensResolve((lens, token) => this.resolveLens(lens, signalOf(token)).catch(failed));
+    connection.onCodeLensResolve((lens, token) =>
+      this.lenses.resolve(lens, (uri) => this.documents.get(uri), signalOf(token)).catch(failed),
+    );
     connection.onDocumentSymbol((p) => {
       const document = this.documents.get(p.textDocument.uri);
       return document && isPromptFile(document) ? documentSymbols(document, this.parsed.file(document).prompts) : [];
@@ -288,32 +291,6 @@ export class LanguageServer {
     } finally {
       clearTimeout(late);
     }
-  }
-
-  private async resolveLens(lens: CodeLens, signal: AbortSignal): Promise<CodeLens> {
-    const data = parseLens(lens.data);
-    const document = this.documents.get(data.uri);
-    const p = document?.version === data.version ? this.parsed.promptAt(document, data.start) : null;
-    if (!p) throw new ResponseError(LSPErrorCodes.ContentModified, 'the document has changed');
-    const input = { data, prompt: refOf(p), answers: p.answers };
-    let a: Analysis;
-    try {
-      a = await this.model.analyse(input.prompt, 'visible', signal);
-    } catch (e) {
-      if (e instanceof CancelledError || !(e instanceof EngineError)) throw e;
-      const broken = this.model.status.phase === 'failed';
-      const title = data.kind === 'next' || data.kind === 'answers' ? `Cannot analyse: ${e.message}` : '';
-      return { ...lens, command: { title, command: broken ? Commands.chooseModel : '' } };
-    }
-    const tokens = wireTokens(a.engine, a.prompt);
-    const last = tokens.length - 1;
-    if (data.kind === 'features') return { ...lens, command: featuresLens(input, last) };
-    if (data.kind === 'token') {
-      const t = tokenAt(tokens, data.offset ?? 0);
-      return { ...lens, command: t ? tokenLens(input, t) : explain('') };
-    }
-    const { logits } = await a.run.logitsAt(last);
-    return { ...lens, command: endLens(input, a.engine, tokens, topPredictions(logits, 1, a.engine)[0]) };
   }
 
   private async complete(
