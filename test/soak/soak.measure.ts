@@ -99,17 +99,18 @@ test('soak', { timeout: ROUNDS * 180_000 }, async () => {
     return text;
   };
 
+  const saveCircuit = async (): Promise<void> => {
+    await circuitRow();
+    await panelOf(page).locator('summary').click();
+    await panelOf(page).locator('vscode-button', { hasText: 'Save circuit' }).click();
+    await page.locator('.quick-input-widget:visible input.input').waitFor(SOON);
+    await page.keyboard.press('Enter');
+    await expect.poll(circuitFile, SOON).toBeDefined();
+    await closePanels();
+  };
+
   /** Edits and saves the saved circuit; in every second round the window goes away at once, and the file may be the one before. */
   const writeCircuit = async (round: number): Promise<string | null> => {
-    if (circuitFile() === undefined) {
-      await circuitRow();
-      await panelOf(page).locator('summary').click();
-      await panelOf(page).locator('vscode-button', { hasText: 'Save circuit' }).click();
-      await page.locator('.quick-input-widget:visible input.input').waitFor(SOON);
-      await page.keyboard.press('Enter');
-      await expect.poll(circuitFile, SOON).toBeDefined();
-      await closePanels();
-    }
     await page.locator('.explorer-viewlet .monaco-list-row', { hasText: '.circuit.json' }).dblclick();
     const label = panelOf(page).locator('[role=treeitem]').nth(1).locator('.label');
     await label.click({ timeout: 60_000 });
@@ -131,9 +132,10 @@ test('soak', { timeout: ROUNDS * 180_000 }, async () => {
         .filter({ hasText: /next token/ })
         .first()
         .waitFor({ timeout: 60_000 });
-      kept.notes.push(await writeNote(round));
+      if (round === 0) await saveCircuit();
       // A feature has one label: the last one written.
       kept.labels = [await writeLabel(round)];
+      kept.notes.push(await writeNote(round));
       const before = kept.names;
       const name = await writeCircuit(round);
       kept.names = name === null ? [] : [name];

@@ -70,7 +70,7 @@ export async function openWindow(
   }
 }
 
-export const lensesOf = (page: Page): Locator => page.locator('.codelens-decoration a');
+export const lensesOf = (page: Page): Locator => page.locator('.codelens-decoration a:visible');
 
 /** The panel's own page inside the editor's two frames. */
 export const panelOf = (page: Page, nth = 0): FrameLocator =>
