@@ -1,23 +1,44 @@
 /**
  * Text files from outside, changed at random from valid ones: parts of their JSON replaced, lines moved, bytes flipped. Each reader gives a value or an
- * error of ours that names the file; none crashes or hangs. ATTENTION_CIRCUITS_FUZZ_RUNS sets how many (300 each).
+ * error of ours; none crashes or hangs. `npm run fuzz` tries each for a minute.
  */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { parseCircuit } from '../../server/src/circuits';
-import { EngineError } from '../../server/src/errors';
+import { listCorpus, textsOf } from '../../server/src/corpus/files';
+import { openDictionarySource, openGpt2Folder } from '../../server/src/formats';
 import { readRegistry } from '../../server/src/hub';
 import { graphViolations, importGraphFile } from '../../server/src/interop';
 import { parseNotes } from '../../server/src/notes';
-import { parsePrompts } from '../../server/src/prompts';
+import { markdownPrompts, parsePrompts, pythonPrompts } from '../../server/src/prompts';
 import { ImportedLabels, parseLabels } from '../../server/src/store';
+import { openTokenizer } from '../../server/src/tokenizer';
+import { changedText, FUZZ_TIMEOUT_MS, fuzzing, survives, textChanges } from '../support/fuzz';
 
-const RUNS = Number(process.env.ATTENTION_CIRCUITS_FUZZ_RUNS ?? 300);
 const ROOT = join(import.meta.dirname, '..', '..');
 const file = join(mkdtempSync(join(tmpdir(), 'fuzz-')), 'file.json');
+
+const TINY = join(ROOT, 'test', 'fixtures', 'conformance', 'gpt2-tiny', 'model');
+const SAE = join(ROOT, 'test', 'fixtures', 'conformance', 'sae-architectures', 'jumprelu');
+const copyOf = (folder: string): string => {
+  const to = mkdtempSync(join(tmpdir(), 'fuzz-'));
+  cpSync(folder, to, { recursive: true });
+  return to;
+};
+const model = copyOf(TINY);
+const sae = copyOf(SAE);
+const kk = copyOf(join(ROOT, 'test', 'fixtures', 'formats', 'kk'));
+const KK_CONFIG = readdirSync(kk).find((f) => f.endsWith('_cfg.json')) ?? '';
+const texts = mkdtempSync(join(tmpdir(), 'fuzz-'));
+const PYTHON = `prompt = "When John and Mary went"
+prompts = ['a \\x41', r"b", f"{c}", """d
+e"""]
+logits = model(model.to_tokens("The cat", prepend_bos=False))  # prompt: x
+# circuit: ioi.circuit.json#node
+`;
 
 const node = {
   id: 'r',
@@ -122,71 +143,56 @@ const READERS: [string, string, (text: string) => unknown][] = [
     readFileSync(join(ROOT, 'server', 'registry', 'registry.json'), 'utf8'),
     (t) => readRegistry([onDisk(t)]),
   ],
+  [
+    'configurations of models',
+    readFileSync(join(TINY, 'config.json'), 'utf8'),
+    (t) => {
+      writeFileSync(join(model, 'config.json'), t);
+      return openGpt2Folder(model).weights.close();
+    },
+  ],
+  [
+    'tokenizers',
+    readFileSync(join(ROOT, 'demo', 'model', 'tokenizer.json'), 'utf8'),
+    (t) => {
+      writeFileSync(join(model, 'tokenizer.json'), t);
+      return openTokenizer(model)?.encode('When John and Mary went to the shops ✓');
+    },
+  ],
+  [
+    'configurations of dictionaries',
+    readFileSync(join(SAE, 'cfg.json'), 'utf8'),
+    (t) => {
+      writeFileSync(join(sae, 'cfg.json'), t);
+      return openDictionarySource(sae).then((s) => s.weights.close());
+    },
+  ],
+  [
+    'configurations beside torch files',
+    readFileSync(join(kk, KK_CONFIG), 'utf8'),
+    (t) => {
+      writeFileSync(join(kk, KK_CONFIG), t);
+      return openDictionarySource(join(kk, KK_CONFIG.replace('_cfg.json', '.pt'))).then((s) => s.weights.close());
+    },
+  ],
+  [
+    'texts to index',
+    `${JSON.stringify({ text: 'a b' })}\n${JSON.stringify({ text: 'c' })}\n`,
+    (t) => {
+      writeFileSync(join(texts, 'a.jsonl'), t);
+      const listing = listCorpus(texts);
+      return listing.files.flatMap((f) => textsOf(listing, f));
+    },
+  ],
+  ['Python', PYTHON, (t) => pythonPrompts(t)],
+  ['Markdown', `# A\n\n\`\`\`python\n${PYTHON}\`\`\`\n`, (t) => markdownPrompts(t)],
   ['prompt files', readFileSync(join(ROOT, 'examples', 'ioi.prompts'), 'utf8'), (t) => parsePrompts(t)],
 ];
 
-/** Replaces the nth value within a JSON text by another. */
-function replaced(text: string, nth: number, by: unknown): string {
-  const spots: [Record<string | number, unknown>, string | number][] = [];
-  const walk = (x: unknown): void => {
-    if (typeof x !== 'object' || x === null) return;
-    for (const k of Object.keys(x)) {
-      spots.push([x as Record<string, unknown>, k]);
-      walk((x as Record<string, unknown>)[k]);
-    }
-  };
-  const lines = text.trimEnd().split('\n');
-  const whole = lines.length > 1 && lines[0] === '{' ? [text] : lines;
-  const values = whole.map((l): unknown => {
-    try {
-      return JSON.parse(l);
-    } catch {
-      return l;
-    }
-  });
-  values.forEach(walk);
-  if (spots.length === 0) return text;
-  const [at, key] = spots[nth % spots.length];
-  at[key] = by;
-  return values.map((v) => (typeof v === 'string' ? v : JSON.stringify(v))).join('\n');
-}
-
-const change = fc.oneof(
-  fc.record({ type: fc.constant('value' as const), nth: fc.nat(), by: fc.jsonValue() }),
-  fc.record({
-    type: fc.constant('value' as const),
-    nth: fc.nat(),
-    by: fc.constantFrom(-1, 1e308, 0.5, '', '__proto__', [[[[]]]], { toString: 1 }),
-  }),
-  fc.record({ type: fc.constant('byte' as const), at: fc.nat(), to: fc.nat(255) }),
-  fc.record({ type: fc.constant('cut' as const), at: fc.nat() }),
-  fc.record({ type: fc.constant('twice' as const), from: fc.nat(), length: fc.nat(200) }),
-);
-
-test.each(READERS)('%s', async (_name, valid, read) => {
+test.each(READERS)('%s', { timeout: FUZZ_TIMEOUT_MS }, async (_name, valid, read) => {
   await read(valid);
   await fc.assert(
-    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
-      let text = valid;
-      for (const c of changes) {
-        if (c.type === 'value') text = replaced(text, c.nth, c.by);
-        else if (c.type === 'cut') text = text.slice(0, c.at % (text.length + 1));
-        else if (c.type === 'twice') {
-          const from = c.from % (text.length + 1);
-          text = text.slice(0, from) + text.slice(from, from + c.length) + text.slice(from);
-        } else {
-          const bytes = Buffer.from(text);
-          if (bytes.length > 0) bytes[c.at % bytes.length] = c.to;
-          text = bytes.toString('utf8');
-        }
-      }
-      try {
-        await read(text);
-      } catch (e) {
-        if (!(e instanceof EngineError)) throw e;
-        expect(e.message.length).toBeGreaterThan(5);
-      }
-    }),
-    { numRuns: RUNS },
+    fc.asyncProperty(textChanges, (changes) => survives(() => read(changedText(valid, changes)))),
+    fuzzing,
   );
 });

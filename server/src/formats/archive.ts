@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
 import yauzl from 'yauzl';
 import { InputFileError } from '../errors';
@@ -17,37 +17,69 @@ const MAX_MEMBERS = 100_000;
 /** Deflated members are held in memory whole. */
 const MAX_INFLATED = 2 ** 30;
 
+/** Reads an open file for the zip library. Places outside of the file are an error of the archive; the library's own reader throws them past its callers. */
+class FileReader extends yauzl.RandomAccessReader {
+  constructor(
+    private readonly fd: number,
+    private readonly size: number,
+  ) {
+    super();
+  }
+
+  override _readStreamForRange(): never {
+    throw new Error('members are read by their places');
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (e: Error | null, bytesRead?: number) => void,
+  ): void {
+    if (position >= 0 && position + length <= this.size) read(this.fd, buffer, offset, length, position, callback);
+    else process.nextTick(callback, new Error('it points outside of the file'));
+  }
+}
+
 /** The members of a zip archive by name, ZIP64 included. Reads only the directory and the local headers. Throws InputFileError. */
 export async function zipMembers(path: string): Promise<Map<string, Member>> {
   const bad = (why: string): InputFileError => new InputFileError(path, why);
-  const zip = await yauzl.openPromise(path, { autoClose: false, lazyEntries: true }).catch((e: Error) => {
-    throw bad(`not a zip archive that can be read (${e.message})`);
-  });
-  const out = new Map<string, Member>();
+  const fd = openSync(path, 'r');
   try {
-    if (zip.entryCount > MAX_MEMBERS) throw bad(`holds ${zip.entryCount} members, more than ${MAX_MEMBERS}`);
-    for await (const entry of zip.eachEntry()) {
-      const { fileName: name, compressionMethod: method } = entry;
-      if (method !== 0 && method !== 8) throw bad(`member "${name}": compression ${method} is not supported`);
-      if (entry.generalPurposeBitFlag & 1) throw bad(`member "${name}" is encrypted`);
-      if (out.has(name)) throw bad(`names member "${name}" twice`);
-      const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
-      if (fileDataStart + entry.compressedSize > zip.fileSize) throw bad(`member "${name}" leaves the file`);
-      if (method === 0 && entry.compressedSize !== entry.uncompressedSize)
-        throw bad(`member "${name}" is stored but has two sizes`);
-      out.set(name, {
-        name,
-        offset: fileDataStart,
-        compressed: entry.compressedSize,
-        size: entry.uncompressedSize,
-        stored: method === 0,
-      });
-    }
+    const { size } = fstatSync(fd);
+    const options = { autoClose: false, lazyEntries: true };
+    const zip = await yauzl.fromRandomAccessReaderPromise(new FileReader(fd, size), size, options).catch((e: Error) => {
+      throw bad(`not a zip archive that can be read (${e.message})`);
+    });
+    return await membersOf(zip, bad);
   } catch (e) {
     if (e instanceof InputFileError) throw e;
     throw bad(`the zip archive is damaged (${(e as Error).message})`);
   } finally {
-    zip.close();
+    closeSync(fd);
+  }
+}
+
+async function membersOf(zip: yauzl.ZipFile, bad: (why: string) => InputFileError): Promise<Map<string, Member>> {
+  const out = new Map<string, Member>();
+  if (zip.entryCount > MAX_MEMBERS) throw bad(`holds ${zip.entryCount} members, more than ${MAX_MEMBERS}`);
+  for await (const entry of zip.eachEntry()) {
+    const { fileName: name, compressionMethod: method } = entry;
+    if (method !== 0 && method !== 8) throw bad(`member "${name}": compression ${method} is not supported`);
+    if (entry.generalPurposeBitFlag & 1) throw bad(`member "${name}" is encrypted`);
+    if (out.has(name)) throw bad(`names member "${name}" twice`);
+    const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+    if (fileDataStart + entry.compressedSize > zip.fileSize) throw bad(`member "${name}" leaves the file`);
+    if (method === 0 && entry.compressedSize !== entry.uncompressedSize)
+      throw bad(`member "${name}" is stored but has two sizes`);
+    out.set(name, {
+      name,
+      offset: fileDataStart,
+      compressed: entry.compressedSize,
+      size: entry.uncompressedSize,
+      stored: method === 0,
+    });
   }
   return out;
 }

@@ -64,15 +64,22 @@ function publishedId(model: string | null, hook: string | null, kk: boolean): st
   return kk && model === 'gpt2-small' && layer !== undefined ? `gpt2-small/${layer}-att-kk` : null;
 }
 
+/** A layer as it stands in a hook's name; unreadable ones make a name that no model has, which is refused with it. */
+const layerIn = (x: unknown): string => (typeof x === 'number' || typeof x === 'string' ? `${x}` : '?');
+
 function saidBy(path: string, c: Record<string, unknown>, hasOutBias: boolean): Said {
-  const layer = c.hook_point_layer ?? c.hook_layer ?? c.layer;
+  const layer = layerIn(c.hook_point_layer ?? c.hook_layer ?? c.layer);
   const hookText = text(c.act_name) ?? text(c.hook_name) ?? text(c.hook_point) ?? hookOfPath(path);
-  const hook = hookText?.replace('{layer}', String(layer)) ?? null;
+  const hook = hookText?.replace('{layer}', layer) ?? null;
   const transcoder = c.is_transcoder === true || hasOutBias;
   const kk = 'act_name' in c || /_Hcat_z_/.test(path);
   return {
     hook,
-    hookOut: text(c.out_hook_point)?.replace('{layer}', String(c.out_hook_point_layer ?? layer)) ?? null,
+    hookOut:
+      text(c.out_hook_point)?.replace(
+        '{layer}',
+        c.out_hook_point_layer == null ? layer : layerIn(c.out_hook_point_layer),
+      ) ?? null,
     transcoder,
     applyInputBias: c.apply_b_dec_to_input !== false,
     flags: kk || transcoder ? FOLDED : hook?.includes('hook_resid') ? CENTRED : null,

@@ -123,8 +123,10 @@ function parseConfig(path: string): DictionaryConfig & { finetuned: boolean } {
         normalize_activations: raw.normalize_activations ?? 'none',
       };
   const f = new Fields(path, c);
-  const kind = ARCHITECTURES[String(c.architecture)];
-  if (!kind || !Object.hasOwn(ARCHITECTURES, String(c.architecture))) {
+  const { architecture } = c;
+  const known = typeof architecture === 'string' && Object.hasOwn(ARCHITECTURES, architecture);
+  const kind = known ? ARCHITECTURES[architecture] : null;
+  if (!kind) {
     throw new UnsupportedError(
       `${path}: architecture ${JSON.stringify(c.architecture)} is not supported (${Object.keys(ARCHITECTURES).join(', ')} are)`,
     );

@@ -5,6 +5,10 @@ import { DTYPE_BYTES, type Dtype, isFloat, toFloat32 } from './dtype';
 import { InertRecord, PickleGlobal, type PickleHooks, unpickle } from './pickle';
 import { type TensorFile, type TensorInfo } from './tensorFile';
 
+/** A text or a number of a pickle as text; other things are no names. */
+const wordOf = (x: unknown): string =>
+  typeof x === 'string' || typeof x === 'number' || typeof x === 'bigint' ? `${x}` : '';
+
 /** Element types by torch's names of storages. */
 const STORAGES: Readonly<Record<string, Dtype>> = {
   FloatStorage: 'F32',
@@ -74,14 +78,15 @@ const hooksOf = (path: string): PickleHooks => ({
   persistent(id) {
     const [kind, type, key, , count] = Array.isArray(id) ? (id as unknown[]) : [];
     const dtype = type instanceof PickleGlobal ? STORAGES[type.name] : undefined;
-    if (kind !== 'storage' || !(type instanceof PickleGlobal) || !isCount(count) || !/^[\w-]{1,64}$/.test(String(key)))
+    const name = wordOf(key);
+    if (kind !== 'storage' || !(type instanceof PickleGlobal) || !isCount(count) || !/^[\w-]{1,64}$/.test(name))
       throw new InputFileError(path, 'the pickle refers to something that is no storage of numbers');
     if (!dtype || type.module !== 'torch')
       throw new InputFileError(
         path,
         `storages of type ${type.full} are not read (${Object.keys(STORAGES).join(', ')} are)`,
       );
-    return { key: String(key), dtype, count } satisfies Storage;
+    return { key: name, dtype, count } satisfies Storage;
   },
 });
 
@@ -180,14 +185,14 @@ function openLegacy(path: string): { value: unknown; storages: (fd: number) => S
       at = end;
       return value;
     };
-    if (String(next()) !== LEGACY_MAGIC) throw new InputFileError(path, 'not a file of torch.save');
+    if (wordOf(next()) !== LEGACY_MAGIC) throw new InputFileError(path, 'not a file of torch.save');
     next();
     next();
     const value = next();
     const keys = next();
     if (!Array.isArray(keys)) throw new InputFileError(path, 'the list of storages is missing');
     const places = new Map<string, number>();
-    for (const key of keys.map(String)) {
+    for (const key of keys.map(wordOf)) {
       const s = seen.get(key);
       if (!s) throw new InputFileError(path, `storage "${key}" is used by no tensor`);
       const count = Number(readExactly(fd, path, at, 8, `storage "${key}"`).readBigInt64LE());

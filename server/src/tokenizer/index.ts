@@ -2,10 +2,9 @@
  * Text to tokens with exact source offsets, over @huggingface/tokenizers. Byte-level BPE loses nothing, so a token's bytes, and from
  * them its range in the source, follow from its symbols.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { InputFileError, UnsupportedError, UsageError } from '../errors';
+import { readTokenizerSpec } from './spec';
 
 /** A token of a text. `start` and `end` are UTF-16 offsets; tokens that split a character share its range. */
 export interface TextToken {
@@ -24,41 +23,6 @@ const BYTE_OF_SYMBOL: ReadonlyMap<string, number> = (() => {
   }
   return map;
 })();
-
-const readJson = (path: string): Record<string, unknown> => {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
-  } catch (e) {
-    throw new InputFileError(path, `not valid JSON (${(e as Error).message})`);
-  }
-};
-
-function fromVocabAndMerges(vocabPath: string, mergesPath: string): object {
-  const vocab = readJson(vocabPath) as Record<string, number>;
-  const merges = readFileSync(mergesPath, 'utf8')
-    .split('\n')
-    .filter((l, i) => l.trim() !== '' && !(i === 0 && l.startsWith('#version')));
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-  const eot = '<|endoftext|>';
-  const special = {
-    id: vocab[eot],
-    content: eot,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  };
-  return {
-    version: '1.0',
-    added_tokens: eot in vocab ? [special] : [],
-    normalizer: null,
-    pre_tokenizer: byteLevel,
-    post_processor: null,
-    decoder: byteLevel,
-    model: { type: 'BPE', dropout: null, unk_token: null, fuse_unk: false, byte_fallback: false, vocab, merges },
-  };
-}
 
 /** A byte-level BPE tokenizer of a model folder. */
 export class Tokenizer {
@@ -155,22 +119,14 @@ function utf16Offsets(text: string, byteLength: number): { startOf: Int32Array; 
 
 /**
  * Opens the tokenizer of a Hugging Face folder: `tokenizer.json`, or `vocab.json` with `merges.txt`. Null when there is neither.
- * Throws InputFileError.
+ * Throws InputFileError, and UnsupportedError for what is no byte-level BPE.
  */
 export function openTokenizer(folder: string): Tokenizer | null {
-  const json = join(folder, 'tokenizer.json');
-  const vocab = join(folder, 'vocab.json');
-  const merges = join(folder, 'merges.txt');
-  const configPath = join(folder, 'tokenizer_config.json');
-  const path = existsSync(json) ? json : vocab;
-  let spec: object;
-  if (existsSync(json)) spec = readJson(json);
-  else if (existsSync(vocab) && existsSync(merges)) spec = fromVocabAndMerges(vocab, merges);
-  else return null;
+  const read = readTokenizerSpec(folder);
+  if (!read) return null;
   try {
-    return new Tokenizer(path, new HfTokenizer(spec, existsSync(configPath) ? readJson(configPath) : {}));
+    return new Tokenizer(read.path, new HfTokenizer(read.spec, {}));
   } catch (e) {
-    if (e instanceof InputFileError) throw e;
-    throw new InputFileError(path, `not a tokenizer this project reads (${(e as Error).message})`);
+    throw new InputFileError(read.path, `not a tokenizer this project reads (${(e as Error).message})`);
   }
 }
