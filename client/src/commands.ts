@@ -12,6 +12,7 @@ import {
 import { type CircuitEditors } from './circuits';
 import { CODE_COMMANDS } from './code';
 import { CORPUS_COMMANDS } from './corpus';
+import { FOLDER_COMMANDS } from './folderTables';
 import { EXPERIMENT_COMMANDS } from './experiments';
 import { cursorPlace } from './features/cursor';
 import { type HeatFeature, type HeatMap } from './features/heat';
@@ -295,6 +296,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   ...CODE_COMMANDS,
   ...NOTE_COMMANDS,
   ...CORPUS_COMMANDS,
+  ...FOLDER_COMMANDS,
   ...EXPERIMENT_COMMANDS,
 };
 

@@ -144,27 +144,7 @@ function searchFeatures(s: Services, args?: { by?: By; text?: string }): void {
   show();
   pick.show();
 }
-
-/** Writes the strongest features at every token of a folder into a table for pandas. */
-async function annotateFolder(s: Services): Promise<void> {
-  const pick = { canSelectFolders: true, canSelectFiles: true, title: 'Texts to annotate' };
-  const [folder] = (await vscode.window.showOpenDialog(pick)) ?? [];
-  if (!folder) return;
-  const out = await vscode.window.showSaveDialog({
-    defaultUri: folder.with({ path: `${folder.path}.features.parquet` }),
-    filters: { Parquet: ['parquet'], CSV: ['csv'] },
-    title: 'Table to write',
-  });
-  if (!out) return;
-  const r = await s.server.request('attentionCircuits/annotate', { folder: folder.fsPath, out: out.fsPath, top: 5 });
-  const left = r.skipped > 0 ? ` ${r.skipped} stretches were left out (${r.reason ?? ''}).` : '';
-  void vscode.window.showInformationMessage(
-    `Attention Circuits: ${r.rows.toLocaleString()} rows of ${r.contexts.toLocaleString()} contexts in ${out.fsPath}.${left}`,
-  );
-}
-
 export const CORPUS_COMMANDS = {
-  'attentionCircuits.annotateFolder': annotateFolder,
   'attentionCircuits.indexCorpus': indexCorpus,
   'attentionCircuits.searchFeatures': searchFeatures,
 };

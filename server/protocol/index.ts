@@ -23,7 +23,7 @@ export type {
   WireSite,
 } from './features';
 export type { NoteChange } from './notes';
-export type { ClientNotifications, RequestMethod, Requests, ServerNotifications } from './requests';
+export type { ClientNotifications, FolderTable, RequestMethod, Requests, ServerNotifications } from './requests';
 export { LANGUAGE, SECTION } from './settings';
 export type { InitializationOptions, ServerSettings, WireStatus } from './settings';
 export type {

@@ -21,6 +21,11 @@ import type {
 } from './tree';
 import type { VerifyRow } from './verify';
 
+/** The strongest features at every token; or what splicing the dictionaries of sets of layers keeps of every prompt. */
+export type FolderTable =
+  | { type: 'features'; top: number }
+  | { type: 'evaluation'; sections: string; kind: 'attention' | 'residual' | 'transcoder' };
+
 type WithPrompt<T = object> = T & { prompt: PromptRef };
 
 type WithRoot<T = object> = WithPrompt<T & { root: RootRef }>;
@@ -106,9 +111,9 @@ export interface Requests {
   };
   /** A tool of assistants by its name: the answer as JSON text. */
   'attentionCircuits/tool': { params: { name: string; input: unknown }; result: { text: string } };
-  /** The strongest features at every token of a folder of texts, into a .csv or .parquet file; a stopped run goes on. */
-  'attentionCircuits/annotate': {
-    params: { folder: string; out: string; top: number };
+  /** A table of a folder of texts or prompts, into a .csv or .parquet file; a stopped run goes on. */
+  'attentionCircuits/tabulate': {
+    params: { folder: string; out: string; table: FolderTable };
     result: { contexts: number; rows: number; skipped: number; reason: string | null };
   };
   /** What experiments there are. */

@@ -1,7 +1,7 @@
 /** A folder annotated for pandas: every row is what the engine says of that token; interrupted anywhere, the result is the same. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
@@ -72,4 +72,52 @@ test('what it cannot write is refused before anything runs', async () => {
     code: 2,
     stderr: expect.stringMatching(/\.csv or \.parquet/) as string,
   });
+});
+
+test('a folder of prompts evaluated: the means of its rows are what the experiment says; rows without answers have no difference', async () => {
+  const folder = join(dir, 'prompts');
+  mkdirSync(folder);
+  const other = 'When Mary and Tom went to the park, Mary gave the key to';
+  writeFileSync(
+    join(folder, 'a.prompts'),
+    `@name clean\n${TEXT}\n-> " Mary" | " John"\n${other}\n-> " Tom" | " Mary"\n`,
+  );
+  const file = join(folder, 'a.prompts');
+  const out = join(dir, 'evaluated.csv');
+  const run = (corpus: string): ReturnType<typeof cli> =>
+    cli(['evaluate-folder', ...CPU, '--corpus', corpus, '--out', out, '--sections', '0;0-3', '--json']);
+  expect(JSON.parse((await run(file)).stdout)).toMatchObject({ contexts: 2, rows: 4, skipped: 0 });
+  const rows = (): Record<string, string>[] => {
+    const [head, ...lines] = readFileSync(out, 'utf8').trimEnd().split('\r\n');
+    const cells = (l: string): string[] =>
+      [...l.matchAll(/("(?:[^"]|"")*"|[^,]*)(?:,|$)/g)].map((m) => m[1].replace(/^"|"$/g, ''));
+    return lines.map((l) => Object.fromEntries(head.split(',').map((k, i) => [k, cells(l)[i]])));
+  };
+  const experiment = await cli(['evaluate', ...CPU, '--file', file, '--sections', '0;0-3', '--json']);
+  const { tables } = JSON.parse(experiment.stdout) as {
+    tables: { columns: { key: string }[]; rows: (string | number)[][] }[];
+  };
+  const [want] = tables;
+  const mean = (layers: string, key: string): number => {
+    const of = rows().filter((r) => r.layers === layers);
+    return of.reduce((t, r) => t + Number(r[key]), 0) / of.length;
+  };
+  for (const row of want.rows) {
+    const of = (key: string): number => Number(row[want.columns.findIndex((c) => c.key === key)]);
+    const layers = String(row[0]);
+    expect(mean(layers, 'logit_difference')).toBeCloseTo(of('ld'), 6);
+    expect(mean(layers, 'zero_logit_difference')).toBeCloseTo(of('zero'), 6);
+    expect(mean(layers, 'loss')).toBeCloseTo(of('loss'), 6);
+    expect(mean(layers, 'kl')).toBeCloseTo(of('kl'), 6);
+  }
+  expect(want.rows).toHaveLength(2);
+
+  const json = [{ prompt: TEXT, answer: ' Mary', distractor: ' John', name: 'j' }, { prompt: TEXT }, { text: TEXT }];
+  writeFileSync(join(folder, 'b.jsonl'), json.map((j) => JSON.stringify(j)).join('\n'));
+  writeFileSync(join(folder, 'c.txt'), TEXT);
+  expect(JSON.parse((await run(folder)).stdout)).toMatchObject({ contexts: 4, rows: 8, skipped: 0 });
+  const [clean, j, bare] = ['clean', 'j', ''].map((name) => rows().filter((r) => r.name === name && r.layers === '0'));
+  expect(j[0].logit_difference).toBe(clean[0].logit_difference);
+  const unnamed = bare.find((r) => r.file === 'b.jsonl');
+  expect(unnamed).toMatchObject({ answer: '', logit_difference: '', kl: clean[0].kl });
 });

@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EngineError, EXIT_CODES } from '../errors';
 import { type Context } from './common';
 import { addActivations } from './commands/activations';
-import { addAnnotate } from './commands/annotate';
+import { addAnnotate, addEvaluateFolder } from './commands/annotate';
 import { addCircuit } from './commands/circuit';
 import { addCorpus } from './commands/corpus';
 import { addDfa } from './commands/dfa';
@@ -52,6 +52,7 @@ export async function main(args: string[], context: Context): Promise<number> {
     addCircuit,
     addMcp,
     addAnnotate,
+    addEvaluateFolder,
   ])
     add(program, context);
   for (const c of program.commands) c.exitOverride().allowExcessArguments(false);

@@ -14,6 +14,9 @@ export interface CorpusText {
   bos: boolean;
   /** A prompt is analysed whole; running text, of a file or of one row of JSON lines, is cut into contexts. */
   kind: 'prompt' | 'text' | 'row';
+  /** Of prompts: their name, and what is expected after them, the answer first. */
+  name: string | null;
+  answers: string[];
 }
 
 /** A file of a corpus. */
@@ -85,19 +88,30 @@ export function listCorpus(path: string, limits: CorpusLimits = LIMITS): CorpusL
 export const fullPath = (listing: { folder: string }, file: string): string =>
   file === '' ? listing.folder : join(listing.folder, file);
 
-/** Rows of a JSON-lines file with a string under `text` or `prompt`; others are passed over. */
+const strings = (x: unknown): string[] =>
+  (Array.isArray(x) ? x : [x]).filter((s): s is string => typeof s === 'string');
+
+/**
+ * Rows of a JSON-lines file with a string under `text` or `prompt`; others are passed over. A prompt may have a `name`, and `answers`, or
+ * `answer` and `distractor`.
+ */
 function jsonLines(file: string, source: string): CorpusText[] {
   const out: CorpusText[] = [];
-  source.split('\n').forEach((row, line) => {
+  source.split('\n').forEach((json, line) => {
     let value: unknown;
     try {
-      value = JSON.parse(row);
+      value = JSON.parse(json);
     } catch {
       return;
     }
-    const { text, prompt } = (value ?? {}) as { text?: unknown; prompt?: unknown };
-    if (typeof text === 'string') out.push({ file, line, text, bos: true, kind: 'row' });
-    else if (typeof prompt === 'string') out.push({ file, line, text: prompt, bos: true, kind: 'prompt' });
+    const row = (value ?? {}) as Record<'text' | 'prompt' | 'name' | 'answers' | 'answer' | 'distractor', unknown>;
+    const { text, prompt } = row;
+    const common = { file, line, bos: true };
+    if (typeof text === 'string') out.push({ ...common, text, kind: 'row', name: null, answers: [] });
+    if (typeof text === 'string' || typeof prompt !== 'string') return;
+    const answers = strings(row.answers ?? [row.answer, row.distractor]);
+    const name = typeof row.name === 'string' ? row.name : null;
+    out.push({ ...common, text: prompt, kind: 'prompt', name, answers });
   });
   return out;
 }
@@ -114,12 +128,15 @@ export function textsOf(listing: CorpusListing, file: CorpusFile): CorpusText[] 
   const extension = extname(path);
   const name = file.path;
   if (extension === '.jsonl') return jsonLines(name, source);
-  if (extension !== '.prompts') return [{ file: name, line: 0, text: source, bos: true, kind: 'text' }];
+  if (extension !== '.prompts')
+    return [{ file: name, line: 0, text: source, bos: true, kind: 'text', name: null, answers: [] }];
   return parsePrompts(source).prompts.map((p) => ({
     file: name,
     line: p.line,
     text: p.text,
     bos: p.bos,
     kind: 'prompt' as const,
+    name: p.name ?? null,
+    answers: p.answers,
   }));
 }

@@ -49,6 +49,12 @@ export function rolesOf(
   return { roles, template };
 }
 
+/** First tokens of an answer and a distractor, where there are such. */
+export function answerTokens(engine: Engine, answers: readonly string[]): Pick<Case, 'answer' | 'distractor'> {
+  const [answer, distractor] = answers.map((a) => tokensOf(engine, a)[0] ?? null);
+  return { answer: answer ?? null, distractor: distractor ?? null };
+}
+
 /** Cases of a prompt file. The answer's first token counts. Throws EngineError naming the prompt. */
 export function casesOf(engine: Engine, prompts: readonly FilePrompt[]): Case[] {
   return prompts.map((p, i) => {
@@ -57,9 +63,8 @@ export function casesOf(engine: Engine, prompts: readonly FilePrompt[]): Case[] 
       const { tokens } = engine.prompt(p.text, p.bos);
       engine.model.checkTokens(tokens);
       const [answer = null, distractor = null] = p.answers;
-      const first = (a: string | null): number | null => (a === null ? null : (tokensOf(engine, a)[0] ?? null));
       const placed = rolesOf(engine, tokens, answer, distractor);
-      return { name, text: p.text, tokens, answer: first(answer), distractor: first(distractor), ...placed };
+      return { name, text: p.text, tokens, ...answerTokens(engine, p.answers), ...placed };
     } catch (e) {
       if (e instanceof EngineError) throw new UsageError(`prompt ${name}: ${e.message}`);
       throw e;

@@ -1,22 +1,8 @@
-import { outputHook, runSpliced } from '../analyses';
 import { throwIfCancelled } from '../errors';
-import { type Trace } from '../model';
-import {
-  difference,
-  divergence,
-  fixed,
-  flag,
-  lastLogits,
-  losses,
-  mean,
-  parseLayers,
-  replaceRows,
-  standardError,
-  table,
-  text,
-} from './common';
+import { fixed, flag, mean, standardError, table, text } from './common';
 import { needAnswers } from './cases';
-import { type Case, type Experiment, type ExperimentContext } from './types';
+import { cleanOf, type Left, sectionsOf, sitesOfLayers, spliceAndZero, whatIsLeft } from './measures';
+import { type Experiment, type ExperimentContext } from './types';
 
 interface Row {
   ld: number[];
@@ -26,48 +12,15 @@ interface Row {
 
 const emptyRow = (): Row => ({ ld: [], kl: [], loss: [] });
 
+const add = (row: Row, x: Left & { kl?: number }): void => {
+  row.ld.push(x.ld ?? NaN);
+  row.kl.push(x.kl ?? 0);
+  if (x.loss !== null) row.loss.push(x.loss);
+};
+
 /** part/whole, or null where the whole is under a hundredth of the clean value: the quotient of two noises says nothing. */
 const fraction = (part: number, whole: number, clean: number): number | null =>
   Math.abs(whole) < 0.01 * Math.abs(clean) ? null : part / whole;
-
-/** Sites of some layers, of the kind asked for, that have a dictionary. */
-function sitesOf(context: ExperimentContext, layers: readonly number[]): string[] {
-  const kind = text(context, 'kind');
-  return [...context.engine.dictionaries.values()]
-    .filter((d) => d.kind === kind && layers.includes(d.layer))
-    .map((d) => d.site);
-}
-
-function sectionsOf(context: ExperimentContext): number[][] {
-  const { n_layers } = context.engine.model.config;
-  const given = text(context, 'sections').trim();
-  if (given !== '') return given.split(';').map((s) => parseLayers(s, n_layers));
-  return [...Array.from({ length: n_layers }, (_, l) => [l]), Array.from({ length: n_layers }, (_, l) => l)];
-}
-
-/** Zero-ablates the hook points of sites. */
-async function zeroed(context: ExperimentContext, c: Case, sites: readonly string[]): Promise<Trace> {
-  const { engine } = context;
-  const { trace } = await context.run(c);
-  const rows = trace.tokens.map((_, i) => ({ from: i, to: i }));
-  const hooks = new Map(
-    sites.map((s) => [outputHook(engine.dictionary(s)), replaceRows(null, rows, engine.model.config.d_model)]),
-  );
-  return engine.model.runWithHooks(trace, hooks, { signal: context.signal });
-}
-
-async function measure(
-  context: ExperimentContext,
-  c: Case,
-  row: Row,
-  trace: Trace,
-  clean: Float32Array,
-): Promise<void> {
-  const logits = await lastLogits(context.engine, trace);
-  row.ld.push(difference(logits, c));
-  row.kl.push(divergence(clean, logits));
-  row.loss.push(mean(await losses(context.engine, trace)));
-}
 
 /**
  * Splices the dictionaries of sets of layers into the model, as in the paper's evaluation of cross-sections, and measures what is kept:
@@ -103,21 +56,21 @@ export const evaluate: Experiment = {
   async run(context) {
     const { cases, engine } = context;
     needAnswers(cases);
-    const sections = sectionsOf(context)
-      .map((layers) => ({ layers, sites: sitesOf(context, layers) }))
+    const sections = sectionsOf(engine, text(context, 'sections'))
+      .map((layers) => ({ layers, sites: sitesOfLayers(engine, text(context, 'kind'), layers) }))
       .filter((s) => s.sites.length > 0);
     const clean = emptyRow();
     const spliced = sections.map(emptyRow);
     const zero = sections.map(emptyRow);
     for (const [i, c] of cases.entries()) {
       const run = await context.run(c);
-      const logits = await lastLogits(engine, run.trace);
-      await measure(context, c, clean, run.trace, logits);
+      const before = await cleanOf(engine, run.trace, c);
+      add(clean, before);
       for (const [j, { layers, sites }] of sections.entries()) {
         await context.step(`prompt ${c.name}, layers ${layers.join(',')}`, (i + j / sections.length) / cases.length);
-        const plan = { splice: sites, errorTerm: flag(context, 'error-term'), interventions: [] };
-        await measure(context, c, spliced[j], await runSpliced(engine, run, plan, context.signal), logits);
-        await measure(context, c, zero[j], await zeroed(context, c, sites), logits);
+        const runs = await spliceAndZero(engine, run, sites, flag(context, 'error-term'), context.signal);
+        add(spliced[j], await whatIsLeft(engine, runs.spliced, before, c));
+        add(zero[j], await whatIsLeft(engine, runs.zero, before, c));
       }
     }
     const rows = sections.map(({ layers }, j) => {

@@ -1,5 +1,5 @@
 import type { CorpusSummary, DashboardResult, FoundFeature } from '../../protocol/corpus';
-import { annotateCorpus, type AnnotateResult, Corpus, featuresOfPrompt, summaryOf } from '../corpus';
+import { Corpus, featuresOfPrompt, summaryOf } from '../corpus';
 import { type Engine } from '../engine';
 import { UsageError } from '../errors';
 import { type ModelHost } from './modelHost';
@@ -62,26 +62,6 @@ export class CorpusHost {
       .finally(() => this.building.delete(corpus));
     this.building.set(corpus, build);
     return build;
-  }
-
-  /** Annotates the texts of a folder behind everything else. */
-  async annotate(folder: string, out: string, top: number, signal: AbortSignal): Promise<AnnotateResult> {
-    const engine = await this.host.engine();
-    const length = Math.min(this.host.settings.corpus.contextLength, engine.model.config.n_ctx);
-    return this.host.withProgress('Annotating texts', signal, (both, report) =>
-      this.host.scheduler.run('background', both, (turn) =>
-        annotateCorpus(engine, folder, {
-          out,
-          top,
-          length,
-          signal: both,
-          step: async (message, fraction) => {
-            report(message, fraction);
-            await turn.breathe();
-          },
-        }),
-      ),
-    );
   }
 
   /** Features by words, by label or by a prompt they fire in. */

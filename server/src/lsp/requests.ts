@@ -38,6 +38,7 @@ import {
 } from '../experiments';
 import { tableFor, verify } from '../golden';
 import { type FilePrompt, parsePrompts } from '../prompts';
+import { tabulate } from './batch';
 import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
 import { GraphFiles } from './graphFiles';
@@ -333,7 +334,7 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
     'attentionCircuits/noteAnchor': ({ text, start, end }) => Promise.resolve({ target: noteAnchor(text, start, end) }),
     'attentionCircuits/changeNote': async ({ file, id, change }) => ({ note: await changeNote(file, id, change) }),
     'attentionCircuits/tool': ({ name, input }, signal) => runTool(host, name, input, signal),
-    'attentionCircuits/annotate': (q, signal) => corpus.annotate(q.folder, q.out, q.top, signal),
+    'attentionCircuits/tabulate': (q, signal) => tabulate(host, q, signal),
     'attentionCircuits/verify': async (_q, signal) => {
       const engine = await host.engine();
       const table = tableFor(join(host.home, 'server', 'golden'), engine);

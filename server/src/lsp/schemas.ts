@@ -101,10 +101,17 @@ export const schemas = {
     ]),
   }),
   'attentionCircuits/tool': z.object({ name: z.string(), input: z.unknown() }),
-  'attentionCircuits/annotate': z.object({
+  'attentionCircuits/tabulate': z.object({
     folder: z.string(),
     out: z.string(),
-    top: z.number().int().min(1).max(1000),
+    table: z.union([
+      z.object({ type: z.literal('features'), top: z.number().int().min(1).max(1000) }),
+      z.object({
+        type: z.literal('evaluation'),
+        sections: z.string().max(10_000),
+        kind: z.enum(['attention', 'residual', 'transcoder']),
+      }),
+    ]),
   }),
   'attentionCircuits/verify': z.object({}),
   'attentionCircuits/experiments': z.object({}),
