@@ -220,6 +220,19 @@ export function suite(): void {
       await vscode.window.showTextDocument(document);
     });
 
+    it('language models may call the analyses as tools, and are told what is wrong with what they ask', async () => {
+      const name = 'attentionCircuits_attribute_token';
+      assert.ok(vscode.lm.tools.some((t) => t.name === name));
+      const call = async (input: object): Promise<string> => {
+        const { content } = await vscode.lm.invokeTool(name, { input, toolInvocationToken: undefined });
+        return content.map((c) => (c instanceof vscode.LanguageModelTextPart ? c.value : '')).join('');
+      };
+      const root = { type: 'logit', token: ' Mary', minus: ' John' };
+      const answer = JSON.parse(await call({ prompt: TEXT, root })) as Record<string, unknown>;
+      assert.ok(JSON.stringify(answer).includes('blocks.2.attn.hook_z'));
+      await assert.rejects(call({ prompt: TEXT, root: { ...root, token: ' Zbigniew' } }), /is \d+ tokens/);
+    });
+
     it('typing is not held up and the new text is what hovers answer', async () => {
       const typed = await vscode.workspace.openTextDocument({ language: 'prompts', content: 'John gave' });
       const editor = await vscode.window.showTextDocument(typed);
