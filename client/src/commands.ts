@@ -39,39 +39,43 @@ export interface Services {
 type Command = (s: Services, ...args: never[]) => unknown;
 
 /** The token at the cursor of the active prompt file. Throws NothingHere with what to do. */
-async function tokenAtCursor(s: Services): Promise<LocatedToken & { uri: string }> {
+async function tokenAtCursor(s: Services): Promise<LocatedToken & { uri: string; panelUri: string | null }> {
   const place = cursorPlace();
   if (!place) throw new NothingHere('open a prompt file and put the cursor into a prompt.');
   const found = await s.server.request('attentionCircuits/locate', place);
   if (!found)
     throw new NothingHere('the cursor is not in a prompt: comments, directives and answers are not analysed.');
-  return { ...found, uri: place.uri };
+  return { ...found, uri: place.uri, panelUri: found.verbatim ? place.uri : null };
 }
 
-async function promptOf(s: Services, place: PromptPlace): Promise<PromptRef> {
-  if ('prompt' in place) return place.prompt;
+/** A prompt, and the document that shows its text, if one does. */
+async function promptAt(s: Services, place: PromptPlace): Promise<{ prompt: PromptRef; uri: string | null }> {
+  if ('prompt' in place) return place;
   const found = await s.server.request('attentionCircuits/locate', { uri: place.uri, offset: place.offset });
   if (!found) throw new NothingHere('the prompt is not there any more.');
-  return found.prompt;
+  return { prompt: found.prompt, uri: found.verbatim ? place.uri : null };
 }
 
-function openCircuit(s: Services, uri: string, prompt: PromptRef, root: RootRef, offer?: number): void {
+function openCircuit(s: Services, uri: string | null, prompt: PromptRef, root: RootRef, offer?: number): void {
   s.panels.open({ panel: 'circuit', uri, prompt, root, ...(offer === undefined ? {} : { offer }) });
 }
 
 async function attribute(s: Services, args?: AttributeArguments): Promise<void> {
-  if (args) return openCircuit(s, args.uri, await promptOf(s, args), args.root, args.offer);
+  if (args) {
+    const { prompt, uri } = await promptAt(s, args);
+    return openCircuit(s, uri, prompt, args.root, args.offer);
+  }
   const at = await tokenAtCursor(s);
   const { position, id } = at.token;
   if (position === 0) return s.features.show(at.uri, at.prompt, 0);
-  openCircuit(s, at.uri, at.prompt, { type: 'logit', tokens: [id], position: position - 1 }, position);
+  openCircuit(s, at.panelUri, at.prompt, { type: 'logit', tokens: [id], position: position - 1 }, position);
 }
 
 /** A script that computes a number again, on the clipboard: a hover's feature, or the logit of the token at the cursor. */
 async function copyPython(s: Services, args?: AttributeArguments): Promise<void> {
   const at = args ? null : await tokenAtCursor(s);
   if (at?.token.position === 0) throw new NothingHere('nothing predicts the first token.');
-  const prompt = args ? await promptOf(s, args) : (at?.prompt ?? { text: '', bos: true });
+  const prompt = args ? (await promptAt(s, args)).prompt : (at?.prompt ?? { text: '', bos: true });
   const tokens = at ? [at.token.id] : [];
   const root = args?.root ?? { type: 'logit' as const, tokens, position: (at?.token.position ?? 1) - 1 };
   const { text } = await s.server.request('attentionCircuits/treeScript', { prompt, root, nodes: [] });
@@ -91,7 +95,7 @@ async function attributeNext(s: Services): Promise<void> {
     })),
     { title: 'Attribute the next token', placeHolder: 'Whose logit?' },
   );
-  if (picked) openCircuit(s, at.uri, at.prompt, { type: 'logit', tokens: [picked.id], position });
+  if (picked) openCircuit(s, at.panelUri, at.prompt, { type: 'logit', tokens: [picked.id], position });
 }
 
 async function attributeFeature(s: Services): Promise<void> {
@@ -113,7 +117,7 @@ async function attributeFeature(s: Services): Promise<void> {
   );
   if (!picked) return;
   const { site, feature } = picked.f;
-  openCircuit(s, at.uri, at.prompt, { type: 'feature', site, feature, position });
+  openCircuit(s, at.panelUri, at.prompt, { type: 'feature', site, feature, position });
 }
 
 async function pickFeature(s: Services, title: string): Promise<HeatFeature | undefined> {
@@ -166,7 +170,7 @@ async function labelFeature(
 }
 
 async function showFeatures(s: Services, args?: ShowFeaturesArguments): Promise<void> {
-  if (args) return s.features.show(args.uri, await promptOf(s, args), args.position);
+  if (args) return s.features.show(args.uri, (await promptAt(s, args)).prompt, args.position);
   const at = await tokenAtCursor(s);
   await s.features.show(at.uri, at.prompt, at.token.position);
 }

@@ -68,6 +68,8 @@ export interface LocatedToken {
   prompt: PromptRef;
   /** UTF-16 offset of the prompt in the document. */
   offset: number;
+  /** Whether its text stands there as it is, without escapes. */
+  verbatim: boolean;
   token: WireToken;
   tokens: WireToken[];
 }

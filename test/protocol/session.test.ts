@@ -61,6 +61,19 @@ describe('reading a prompt file', () => {
     expect(command?.arguments?.[0]).toMatchObject({ uri: URI, prompt, root });
   });
 
+  test('in a Python string with escapes, hovers and places are those of the text it stands for', async () => {
+    const uri = 'file:///escapes.py';
+    const literal = TEXT.replace('shops, ', 'shops, \\\n');
+    await s.open(uri, `prompt = '${literal}'\n`, 'python');
+    const plain = await s.hover(URI, 1, TEXT.length - 1);
+    const last = literal.split('\n')[1];
+    const escaped = await s.hover(uri, 1, last.length - 1);
+    expect(escaped).toContain('Attention layer 2');
+    expect(escaped?.replaceAll(/command:[^)]*/g, '')).toBe(plain?.replaceAll(/command:[^)]*/g, ''));
+    const found = await s.request('attentionCircuits/locate', { uri, offset: `prompt = '${literal}`.length });
+    expect(found).toMatchObject({ verbatim: false, prompt: { text: TEXT }, token: { position: 14 } });
+  });
+
   test('the token under the cursor gets a lens: its logit one position earlier, its features offered', async () => {
     const before = s.lensRefreshes;
     await s.connection.sendNotification('attentionCircuits/cursor', {

@@ -117,9 +117,9 @@ export class Session {
     return this.connection.sendRequest(method, params);
   }
 
-  async open(uri: string, text: string): Promise<void> {
+  async open(uri: string, text: string, languageId = 'prompts'): Promise<void> {
     await this.connection.sendNotification('textDocument/didOpen', {
-      textDocument: { uri, languageId: 'prompts', version: ++this.version, text },
+      textDocument: { uri, languageId, version: ++this.version, text },
     });
   }
 

@@ -1,7 +1,7 @@
 /** Prompt strings in experiment code: found where people write them, with their exact text and place, and not where they are something else. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { markdownPrompts, pythonPrompts } from '../../server/src/prompts';
+import { endOfPrompt, markdownPrompts, offsetInText, pythonPrompts } from '../../server/src/prompts';
 
 const texts = (source: string): string[] => pythonPrompts(source).prompts.map((p) => p.text);
 
@@ -52,8 +52,27 @@ describe('Python', () => {
         const { prompts } = pythonPrompts(source);
         expect(prompts.map((p) => p.text)).toEqual(words);
         for (const [i, p] of prompts.entries()) {
-          expect(p.verbatim && source.slice(p.start, p.start + p.text.length)).toBe(p.text);
+          expect(source.slice(p.start, endOfPrompt(p))).toBe(p.text);
           expect(p.line).toBe(2 + i);
+        }
+      }),
+    );
+  });
+
+  test('through escapes, each character is found at its place and its place gives it back', () => {
+    const piece = fc.constantFrom('a', ' b', '\\n', "\\'", '\\\\', '𝄞', '\\\n', '\\t');
+    fc.assert(
+      fc.property(fc.array(piece, { minLength: 4, maxLength: 20 }), (pieces) => {
+        const body = `xy\\t${pieces.join('')}z`;
+        const [p] = pythonPrompts(`prompt = '${body}'`).prompts;
+        expect(p.text.endsWith('z')).toBe(true);
+        expect(endOfPrompt(p)).toBe(10 + body.length);
+        for (let i = 0; i < p.text.length; i++) {
+          const place = p.start + (p.places?.[i] ?? i);
+          expect(offsetInText(p, place)).toBe(i);
+          const source = body.slice(p.places?.[i], p.places?.[i + 1]).replaceAll('\\\n', '');
+          const values: Record<string, string> = { '\\n': '\n', '\\t': '\t', "\\'": "'", '\\\\': '\\' };
+          expect(values[source] ?? source).toBe(p.text[i]);
         }
       }),
     );
@@ -86,7 +105,8 @@ describe('Python', () => {
       fc.property(fc.array(pieces, { maxLength: 80 }), (list) => {
         const source = list.join('');
         for (const p of pythonPrompts(source).prompts)
-          if (p.verbatim) expect(source.slice(p.start, p.start + p.text.length)).toBe(p.text);
+          if (!p.places) expect(source.slice(p.start, endOfPrompt(p))).toBe(p.text);
+          else expect(p.places).toHaveLength(p.text.length + 1);
       }),
       { numRuns: 500 },
     );

@@ -68,7 +68,7 @@ export function sourceLenses(document: TextDocument, { prompts, notes }: SourceP
   };
   return [
     ...prompts.slice(0, MAX_LENSED).map((p) => {
-      const args = { uri: p.verbatim ? document.uri : null, prompt: { text: p.text, bos: p.bos } };
+      const args = { uri: p.places ? null : document.uri, prompt: { text: p.text, bos: p.bos } };
       const title = 'Attribute next token';
       return {
         range: at(p.start),

@@ -2,8 +2,10 @@ import { type TextDocument } from 'vscode-languageserver-textdocument';
 import { LANGUAGE, type LocatedToken, type PromptRef, type WireToken } from '../../protocol';
 import { type Engine, type Prompt } from '../engine';
 import {
+  endOfPrompt,
   type FilePrompt,
   markdownPrompts,
+  offsetInText,
   parsePrompts,
   type PromptFile,
   pythonPrompts,
@@ -35,7 +37,7 @@ export class ParsedDocuments {
   private readonly sources = new WeakMap<TextDocument, { version: number; found: SourcePrompts }>();
   private readonly parsed = new WeakMap<TextDocument, { version: number; file: PromptFile }>();
 
-  /** Prompts in source code, strings with escapes among them, and what cannot be known. */
+  /** Prompts in source code, and what cannot be known. */
   source(document: TextDocument): SourcePrompts {
     const have = this.sources.get(document);
     if (have?.version === document.version) return have.found;
@@ -44,15 +46,12 @@ export class ParsedDocuments {
     return found;
   }
 
-  /** Prompts and problems of a document, of source code those that stand there verbatim; none for one that is too large. */
+  /** Prompts and problems of a document; none for one that is too large. */
   file(document: TextDocument): PromptFile {
     const have = this.parsed.get(document);
     if (have?.version === document.version) return have.file;
     const text = document.getText();
-    if (!isPromptFile(document)) {
-      const prompts = this.source(document).prompts.filter((p) => p.verbatim);
-      return { prompts, problems: [] };
-    }
+    if (!isPromptFile(document)) return { prompts: this.source(document).prompts, problems: [] };
     const file = text.length > MAX_FILE ? EMPTY : parsePrompts(text);
     this.parsed.set(document, { version: document.version, file });
     return file;
@@ -67,7 +66,7 @@ export class ParsedDocuments {
       const mid = (lo + hi) >> 1;
       const p = prompts[mid];
       if (offset < p.start) hi = mid - 1;
-      else if (offset > p.start + p.text.length) lo = mid + 1;
+      else if (offset > endOfPrompt(p)) lo = mid + 1;
       else return p;
     }
     return null;
@@ -102,6 +101,6 @@ export function locate(
 ): LocatedToken | null {
   const p = parsed.promptAt(document, offset);
   const tokens = p && tokensOf(refOf(p));
-  const token = p && tokens && tokenAt(tokens, offset - p.start);
-  return token ? { prompt: refOf(p), offset: p.start, token, tokens } : null;
+  const token = p && tokens && tokenAt(tokens, offsetInText(p, offset));
+  return token ? { prompt: refOf(p), offset: p.start, verbatim: !p.places, token, tokens } : null;
 }

@@ -55,8 +55,8 @@ export interface OpenPrompts {
   file(uri: string): FilePrompt[];
   /** Prompts of all open prompt files. */
   all(): { uri: string; prompt: PromptRef }[];
-  /** Version of a document and the prompts in it with their offsets. Throws UsageError when it is not open. */
-  of(uri: string): { version: number; prompts: { prompt: PromptRef; offset: number }[] };
+  /** Version of a document and the prompts in it, with the offset in it of an offset in their text. Throws UsageError when it is not open. */
+  of(uri: string): { version: number; prompts: { prompt: PromptRef; placeOf: (at: number) => number }[] };
   /** The token at an offset of an open document, or null. */
   locate(uri: string, offset: number): Requests['attentionCircuits/locate']['result'];
 }
@@ -168,13 +168,13 @@ async function heat(
   const { version, prompts } = open.of(uri);
   const tokens: HeatResult['tokens'] = [];
   let max = 0;
-  await host.eachWithProgress(`Tokens of ${site}/${index}`, prompts, signal, async ({ prompt: p, offset }, both) => {
+  await host.eachWithProgress(`Tokens of ${site}/${index}`, prompts, signal, async ({ prompt: p, placeOf }, both) => {
     const found = await firing(host, p, site, index, both);
     found?.activations.forEach((activation, i) => {
       const range = found.a.prompt.ranges[i];
       if (activation <= 0 || !range) return;
       max = Math.max(max, activation);
-      tokens.push({ start: offset + range.start, end: offset + range.end, activation });
+      tokens.push({ start: placeOf(range.start), end: placeOf(range.end), activation });
     });
   });
   return { version, max, tokens };

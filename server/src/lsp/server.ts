@@ -14,6 +14,7 @@ import { z } from 'zod';
 import { Commands, type RequestMethod, type ServerSettings } from '../../protocol';
 import { topPredictions } from '../analyses';
 import { CancelledError, EngineError, UsageError } from '../errors';
+import { offsetInText, placeInFile } from '../prompts';
 import { quote, percent } from '../text';
 import { sourceLenses } from './codeLens';
 import { PromptDiagnostics, syntaxDiagnostics } from './diagnostics';
@@ -266,7 +267,7 @@ export class LanguageServer {
         const { phase, message } = this.model.status;
         return markdown(escapeMarkdown(phase === 'loading' && message !== null ? message : 'Still computing …'));
       }
-      const token = tokenAt(wireTokens(a.engine, a.prompt), offset - p.start);
+      const token = tokenAt(wireTokens(a.engine, a.prompt), offsetInText(p, offset));
       if (!token) return null;
       const { logits } = await a.run.logitsAt(token.position);
       const features = await wireFeatures(a, token.position, this.model.settings.hoverFeatures, (site, feature) =>
@@ -352,7 +353,9 @@ export class LanguageServer {
           .flatMap((d) => this.parsed.file(d).prompts.map((p) => ({ uri: d.uri, prompt: refOf(p) }))),
       of: (uri) => {
         const d = need(uri);
-        const prompts = this.parsed.file(d).prompts.map((p) => ({ prompt: refOf(p), offset: p.start }));
+        const prompts = this.parsed
+          .file(d)
+          .prompts.map((p) => ({ prompt: refOf(p), placeOf: (at: number) => placeInFile(p, at) }));
         return { version: d.version, prompts };
       },
       locate: (uri, offset) => {

@@ -1,7 +1,9 @@
-/** A prompt of a file. `start` is the UTF-16 offset of its first character; its text stands there verbatim. */
+/** A prompt of a file. `start` is the UTF-16 offset of its first character. */
 export interface FilePrompt {
   text: string;
   start: number;
+  /** Where the text does not stand as it is, but with escapes: offset from `start` of each of its UTF-16 units, and of its end. */
+  places?: readonly number[];
   /** Line of its first character, from 0. */
   line: number;
   name: string | null;
@@ -11,6 +13,18 @@ export interface FilePrompt {
   answers: string[];
   /** Where each answer stands, quotes included: UTF-16 offsets. */
   answerRanges: { start: number; end: number }[];
+}
+
+/** Offset behind the last character of a prompt in its file. */
+export const endOfPrompt = (p: FilePrompt): number => p.start + (p.places?.at(-1) ?? p.text.length);
+
+/** Offset in its file of an offset in a prompt's text. */
+export const placeInFile = (p: FilePrompt, at: number): number => p.start + (p.places?.[at] ?? at);
+
+/** Offset in a prompt's text of an offset in its file; within an escape, that of its character. */
+export function offsetInText(p: FilePrompt, offset: number): number {
+  const at = offset - p.start;
+  return p.places ? p.places.findLastIndex((x) => x <= at) : at;
 }
 
 /** Something in a file that is not understood. */

@@ -2,7 +2,7 @@ import { type FilePrompt, parsePrompts } from './promptFile';
 
 /** What is found in source code: prompts, and strings that look like some but cannot be known. */
 export interface SourcePrompts {
-  prompts: (FilePrompt & { verbatim: boolean })[];
+  prompts: FilePrompt[];
   notes: { start: number; message: string }[];
 }
 
@@ -69,18 +69,23 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /** A string literal's value; null for bytes, f-strings and escapes that are not known here. */
-function valueOf(literal: string): { text: string; at: number; verbatim: boolean } | null {
+function valueOf(literal: string): { text: string; at: number; places?: number[] } | null {
   const [, prefix, quotes] = /^([a-z]*)("""|'''|"|')/i.exec(literal) ?? [];
   if (quotes === undefined || /[bf]/i.test(prefix)) return null;
   const at = prefix.length + quotes.length;
   const body = literal.slice(at, literal.length - quotes.length);
-  if (/r/i.test(prefix) || !body.includes('\\')) return { text: body, at, verbatim: true };
-  let known = true;
-  const text = body.replace(/\\([^])/g, (_, c: string) => {
-    known &&= c in ESCAPES;
-    return ESCAPES[c] ?? '';
-  });
-  return known ? { text, at, verbatim: false } : null;
+  if (/r/i.test(prefix) || !body.includes('\\')) return { text: body, at };
+  let text = '';
+  const places: number[] = [];
+  for (let i = 0; i < body.length; i++) {
+    const escaped = body[i] === '\\';
+    if (escaped && !Object.hasOwn(ESCAPES, body[i + 1])) return null;
+    const value = escaped ? ESCAPES[body[i + 1]] : body[i];
+    if (value !== '') places.push(i);
+    text += value;
+    if (escaped) i++;
+  }
+  return { text, at, places: [...places, body.length] };
 }
 
 interface Context {
@@ -130,7 +135,7 @@ class Finder {
     }
     if (value.text.trim().length < MIN_LENGTH) return;
     const line = this.lineOf(t.start) - 1;
-    const { text, verbatim } = value;
+    const { text, places } = value;
     this.found.prompts.push({
       text,
       start: start + value.at,
@@ -139,7 +144,7 @@ class Finder {
       bos: true,
       answers: [],
       answerRanges: [],
-      verbatim,
+      ...(places ? { places } : {}),
     });
   }
 
@@ -208,7 +213,7 @@ export function markdownPrompts(source: string): SourcePrompts {
     const found: SourcePrompts =
       language === 'prompts'
         ? {
-            prompts: parsePrompts(body).prompts.map((p) => ({ ...p, start: p.start + start, verbatim: true })),
+            prompts: parsePrompts(body).prompts.map((p) => ({ ...p, start: p.start + start })),
             notes: [],
           }
         : /^py(thon)?$/i.test(language)
