@@ -8,7 +8,7 @@ import { CursorFollower } from './features/cursor';
 import { HeatMap } from './features/heat';
 import { StatusItem } from './features/status';
 import { log } from './log';
-import { NotesList, NoteThreads } from './notes';
+import { notesOn, NotesList, NoteThreads } from './notes';
 import { GRAPH_EDITOR, GraphEditors } from './panels/graphEditor';
 import { PanelManager } from './panels/manager';
 import { Server } from './server';
@@ -32,11 +32,16 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
   const panels = new PanelManager(context, server, {
     heat: (site, feature) => heat.show({ site, feature }),
     saveCircuit: (panel) => savePanel(server, panel, `${name} ${version}`),
+    notesOn: (site, feature) => notesOn(server, site, feature),
   });
   const circuits = new CircuitEditors(panels, server, `${name} ${version}`);
   const threads = new NoteThreads(server);
   const notes = new NotesList(server, panels, threads);
-  context.subscriptions.push(threads, notes);
+  context.subscriptions.push(
+    threads,
+    notes,
+    notes.onDidChangeTreeData(() => panels.notesChanged()),
+  );
   const cursor = new CursorFollower(server);
   const features = new FeaturesView(server, cursor);
   context.subscriptions.push(server, heat, panels, cursor, features, new StatusItem(server));

@@ -50,6 +50,11 @@ describe.skipIf(!browserPath)('views', () => {
     expect(await p.page.locator('.example .note').first().innerText()).toMatch(
       /^my prompts\.prompts · strongest 1\.084 at ‘ to’ @14/,
     );
+    const comment = { author: 'ada', at: '2026-11-23T02:01:00.000Z', text: 'moves <b>names</b>' };
+    await p.send({ type: 'notes', notes: [comment] });
+    await expect
+      .poll(() => p.page.locator('#notes li').allInnerTexts())
+      .toEqual(['moves <b>names</b> ada, 2026-11-23']);
     await p.page.locator('.example .token.marked').first().click();
     await expect
       .poll(() => p.sent.find((m) => m.type === 'open'))

@@ -7,9 +7,12 @@ import { browserPath, NO_BROWSER, shot } from '../support/browser';
 import {
   clickWord,
   folderOf,
+  hoverWord,
   lensesOf,
+  openByLens,
   openWindow,
   packageForTests,
+  panelOf,
   runCommand,
   type Window,
 } from '../support/workbench';
@@ -56,9 +59,46 @@ describe.skipIf(!browserPath)('notes', () => {
     await shot(w.page, 'note');
   });
 
+  const asked = async (text: string): Promise<void> => {
+    const input = w.page.locator('.quick-input-widget:visible input.input');
+    await input.waitFor();
+    await input.fill(text);
+    await w.page.keyboard.press('Enter');
+  };
+  const press = (title: string): Promise<void> =>
+    panelOf(w.page, -1)
+      .locator('vscode-button', { hasText: new RegExp(`^\\s*${title}\\s*$`) })
+      .click();
+  const inWorkspace = (name: string): string => readFileSync(join(folder, '.attention-circuits', name), 'utf8');
+
+  test('a feature gets a label and a note, its circuit is saved', { timeout: 120_000 }, async () => {
+    await openByLens(w.page, lensesOf(w.page).filter({ hasText: /next token/ }));
+    const feature = panelOf(w.page)
+      .locator('[role=treeitem] .label', { hasText: /^attn 2\./ })
+      .first();
+    await feature.click();
+    await press('Label');
+    await asked('reads the name');
+    await panelOf(w.page).locator('[role=treeitem] .label', { hasText: 'reads the name · attn 2.' }).first().waitFor();
+    await panelOf(w.page).locator('summary').click();
+    await press('Save circuit');
+    await w.page.locator('.quick-input-widget:visible input.input').waitFor();
+    await w.page.keyboard.press('Enter');
+    await w.page.locator('.tab', { hasText: '.circuit.json' }).waitFor();
+    await w.page.locator('.tab', { hasText: '.circuit.json' }).click({ button: 'middle' });
+    await press('Feature');
+    await panelOf(w.page, -1).locator('h1', { hasText: 'blocks.2.attn.hook_z' }).waitFor();
+    await press('Note');
+    await asked('seen in three prompts #todo');
+    await panelOf(w.page, -1).locator('#notes li', { hasText: 'seen in three prompts' }).waitFor(SOON);
+    expect(inWorkspace('features.notes.jsonl')).toContain('seen in three prompts');
+    expect(inWorkspace('labels.jsonl')).toContain('reads the name');
+    await shot(w.page, 'note-on-feature');
+  });
+
   test(
     'closed, edited elsewhere, opened again: it is where it belongs, and in the list',
-    { timeout: 90_000 },
+    { timeout: 180_000 },
     async () => {
       writeFileSync(
         join(folder, 'a.prompts'),
@@ -71,7 +111,17 @@ describe.skipIf(!browserPath)('notes', () => {
       expect(await row.innerText()).toContain('‘Mary’ in clean');
       await row.click();
       await w.page.locator('.statusbar-item', { hasText: /Ln 4, Col 19 \(4 selected\)/ }).waitFor(SOON);
+      await w.page.locator('.sidebar .monaco-list-row', { hasText: 'seen in three prompts' }).waitFor();
       await shot(w.page, 'notes-list');
+      // The label is in the hover of the same prompt in its new words, the circuit as it was saved.
+      await hoverWord(w.page, 'bag to', /reads the name/, 0.95);
+      await w.page.keyboard.press('Escape');
+      await w.page.locator('.activitybar [aria-label^="Explorer"]').first().click();
+      await w.page.locator('.explorer-viewlet .monaco-list-row', { hasText: '.circuit.json' }).dblclick();
+      const saved = panelOf(w.page, -1);
+      await saved.locator('#origin', { hasText: 'made with the loaded weights' }).waitFor({ timeout: 30_000 });
+      await saved.locator('.rows .label', { hasText: 'reads the name' }).first().waitFor();
+      await w.page.locator('.tab', { hasText: '.circuit.json' }).click({ button: 'middle' });
     },
   );
 

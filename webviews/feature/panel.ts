@@ -1,6 +1,7 @@
 /** One feature: which heads write it, what it does to the logits, where it fires in the open prompts. */
 import type { FeatureExample, FeatureResult, PromptRef } from '../../server/protocol';
 import type { CorpusExample } from '../../server/protocol/corpus';
+import type { NoteComment } from '../../server/protocol/notes';
 import type { PanelArguments, ToPanel } from '../protocol';
 import { type Host, RequestError } from '../shared/host';
 import { dashboard } from './dashboard';
@@ -53,6 +54,8 @@ export class FeaturePanel {
   private abort = new AbortController();
   private failed = false;
   private corpus = h('div', {});
+  /** What has been written about the feature. */
+  private readonly notes = h('div', { id: 'notes' });
   /** What Neuronpedia says, once it was asked. */
   private readonly page = h('div', {});
 
@@ -68,9 +71,11 @@ export class FeaturePanel {
   receive(m: Exclude<ToPanel, { type: 'init' | 'response' | 'failure' }>): void {
     if (m.type === 'update' && m.args.panel === 'feature') {
       this.args = m.args;
+      this.showNotes([]);
       void this.load();
     } else if (m.type === 'labelled' && m.site === this.args.site && m.feature === this.args.feature) void this.load();
     else if (m.type === 'corpus') void this.loadCorpus();
+    else if (m.type === 'notes') this.showNotes(m.notes);
     else if (m.type === 'status' && this.failed && m.status.phase !== 'failed' && m.status.phase !== 'loading')
       void this.load();
   }
@@ -113,6 +118,14 @@ export class FeaturePanel {
         ),
       );
     }
+  }
+
+  private showNotes(notes: readonly NoteComment[]): void {
+    const said = notes.map((n) => {
+      const by = [n.author, n.at.slice(0, 10)].filter((x) => x !== '').join(', ');
+      return h('li', {}, h('bdi', {}, n.text), h('span', { class: 'note' }, ` ${by}`));
+    });
+    fill(this.notes, said.length > 0 && h('section', {}, h('h2', {}, 'Notes'), h('ul', {}, ...said)));
   }
 
   /** The indexed texts; by itself, because it is read, not computed. */
@@ -274,6 +287,7 @@ export class FeaturePanel {
           this.host.send({ type: 'copy', text: `${site}/${feature}`, what: 'feature name' }),
         ),
       ),
+      this.notes,
       h(
         'div',
         { class: 'columns' },

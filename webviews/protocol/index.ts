@@ -1,6 +1,6 @@
 /** What a panel and the extension say to each other. Types only. */
 import type { ExperimentPrompts, PromptRef, RequestMethod, TreeRoot, WireStatus } from '../../server/protocol';
-import type { NoteTarget } from '../../server/protocol/notes';
+import type { NoteComment, NoteTarget } from '../../server/protocol/notes';
 import type { ExperimentValues } from '../../server/protocol/experiments';
 
 /** What a panel shows; enough to show it again after a reload. */
@@ -40,6 +40,8 @@ export type ToPanel =
   | { type: 'note'; note: string }
   /** A feature has another label in the workspace. */
   | { type: 'labelled'; site: string; feature: number; label: string | null }
+  /** What has been written about the feature that is shown. */
+  | { type: 'notes'; notes: NoteComment[] }
   /** The index of texts is being built, or is another. */
   | { type: 'corpus' }
   | { type: 'status'; status: WireStatus };

@@ -116,6 +116,11 @@ export class CircuitDocument implements vscode.CustomDocument, PanelFile {
     this.recorder.record(method, params, result);
   }
 
+  /** A label is the workspace's: the file bears it when it is saved next, and it is no edit of the file. */
+  labelled(site: string, feature: number, label: string | null): void {
+    this.recorder.relabel(site, feature, label);
+  }
+
   remembered(args: PanelArguments, ui: unknown): void {
     if (args.panel !== 'circuit' || !isRecord(ui)) return;
     const before = this.state;

@@ -1,5 +1,5 @@
 /** What a circuit panel has been told, so that it can be saved: the root, and every node as it was opened. */
-import type { RequestMethod, Requests, RootRef, TreeRoot } from '../../../server/protocol';
+import type { RequestMethod, Requests, RootRef, TreeRoot, WireNode } from '../../../server/protocol';
 import {
   CIRCUIT_FORMAT,
   CIRCUIT_VERSION,
@@ -52,6 +52,17 @@ export class Recorder {
       const { view, by } = q;
       this.opened.set(keyOf(view, by, q.node), { ...(result as Expand['result']), view, by });
     }
+  }
+
+  /** A feature has another label: every node of it bears it. */
+  relabel(site: string, feature: number, label: string | null): void {
+    const titled = (n: WireNode): WireNode => {
+      if (n.site !== site || n.feature !== feature) return n;
+      const { title: _, ...rest } = n;
+      return label === null ? rest : { ...rest, title: label };
+    };
+    if (this.result) this.result = { ...this.result, root: titled(this.result.root) };
+    for (const [key, e] of this.opened) this.opened.set(key, { ...e, children: e.children.map(titled) });
   }
 
   /** What is remembered of a request, or undefined. */

@@ -1,6 +1,7 @@
 /** Notes: threads on tokens, notes on features and nodes, the list of all. */
+import { existsSync } from 'node:fs';
 import * as vscode from 'vscode';
-import type { NoteTarget } from '../../../server/protocol/notes';
+import type { NoteComment, NoteTarget } from '../../../server/protocol/notes';
 import { NothingHere } from '../log';
 import { type Server } from '../server';
 import { author, newId, workspaceNotes } from './files';
@@ -14,6 +15,18 @@ interface Services {
   server: Server;
   threads: NoteThreads;
   notes: NotesList;
+}
+
+/** What has been written about a feature in the workspace, oldest first. Needs no model. */
+export async function notesOn(server: Server, site: string, feature: number): Promise<NoteComment[]> {
+  const file = workspaceNotes();
+  if (file === null || !existsSync(file)) return [];
+  const { notes } = await server.request('attentionCircuits/notes', { file });
+  return notes
+    .map((n) => n.note)
+    .filter(({ target: t }) => t.type === 'feature' && t.site === site && t.feature === feature)
+    .flatMap((n) => n.comments)
+    .sort((a, b) => a.at.localeCompare(b.at));
 }
 
 /** Asks for a note on a feature or a node and keeps it in the workspace. */

@@ -20,7 +20,11 @@ export class PanelManager implements vscode.Disposable {
   private readonly services: PanelServices;
   private readonly serializers: vscode.Disposable[];
 
-  constructor(context: vscode.ExtensionContext, server: Server, services: Pick<PanelServices, 'heat' | 'saveCircuit'>) {
+  constructor(
+    context: vscode.ExtensionContext,
+    server: Server,
+    services: Pick<PanelServices, 'heat' | 'saveCircuit' | 'notesOn'>,
+  ) {
     this.services = {
       extensionUri: context.extensionUri,
       server,
@@ -72,6 +76,11 @@ export class PanelManager implements vscode.Disposable {
   /** Tells every panel that a feature has another label. */
   labelled(site: string, feature: number, label: string | null): void {
     for (const p of [...this.panels, ...this.editors]) p.tell({ type: 'labelled', site, feature, label });
+  }
+
+  /** Tells the panels of features that other notes are there. */
+  notesChanged(): void {
+    for (const p of this.panels) void p.tellNotes();
   }
 
   /** Tells every panel that the index of texts is another. */

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { type RequestMethod } from '../../../server/protocol';
+import type { NoteComment } from '../../../server/protocol/notes';
 import { type FromPanel, type PanelArguments, type ToPanel } from '../../../webviews/protocol';
 import { log, showError } from '../log';
 import { insertScript } from '../code';
@@ -43,6 +44,8 @@ export interface PanelFile {
   answer(method: RequestMethod, params: unknown): Promise<{ result: unknown } | null>;
   /** The server answered. */
   answered(method: RequestMethod, params: unknown, result: unknown): void;
+  /** A feature has another label in the workspace. */
+  labelled(site: string, feature: number, label: string | null): void;
   /** The reader changed what is shown. */
   remembered(args: PanelArguments, ui: unknown): void;
 }
@@ -53,6 +56,8 @@ export interface PanelServices {
   server: Server;
   open(args: PanelArguments): void;
   heat(site: string, feature: number): Promise<void>;
+  /** What has been written about a feature in the workspace. */
+  notesOn(site: string, feature: number): Promise<NoteComment[]>;
   /** Saves the circuit that a panel shows into a new file. */
   saveCircuit(panel: Panel): Promise<void>;
 }
@@ -132,6 +137,11 @@ export class Panel {
 
   /** Sends a message that the panel may act on. */
   tell(message: Extract<ToPanel, { type: 'labelled' | 'corpus' }>): void {
+    if (message.type === 'labelled') {
+      const { site, feature, label } = message;
+      this.recorder.relabel(site, feature, label);
+      this.stored?.labelled(site, feature, label);
+    }
     this.post(message);
   }
 
@@ -140,6 +150,18 @@ export class Panel {
     this.args = args;
     this.ui = ui;
     this.post({ type: 'restore', args, ui });
+  }
+
+  /** Tells the page of a feature what has been written about it. */
+  async tellNotes(): Promise<void> {
+    const { args } = this;
+    if (args.panel !== 'feature') return;
+    try {
+      const notes = await this.services.notesOn(args.site, args.feature);
+      if (args === this.args) this.post({ type: 'notes', notes });
+    } catch (e) {
+      log().error(`notes on ${args.site}/${args.feature}: ${(e as Error).message}`);
+    }
   }
 
   /** Says where the numbers come from. */
@@ -159,6 +181,7 @@ export class Panel {
     if (!this.file) this.webviewPanel.title = titleOf(args);
     this.anchorTo(args);
     this.post({ type: 'update', args });
+    void this.tellNotes();
   }
 
   private async receive(m: FromPanel): Promise<void> {
@@ -171,6 +194,7 @@ export class Panel {
         this.post({ type: 'init', args: this.args, ui: this.ui, defaults, status });
         this.post({ type: 'stale', stale: this.stale });
         this.readied.fire();
+        void this.tellNotes();
         return;
       }
       case 'request':

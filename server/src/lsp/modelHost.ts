@@ -103,16 +103,21 @@ export class ModelHost {
       .catch((e: unknown) => this.o.log(`labels: ${(e as Error).message}`));
   }
 
-  /** A feature's label, if there is one that can be read. */
-  labelOf(engine: Engine, site: string, feature: number): string | undefined {
+  /** The workspace's label of a feature, if there is one that can be read. */
+  ownLabel(model: string, site: string, feature: number): string | undefined {
     try {
-      const own = this.labelFile.of(engine.model.config.modelName, site, feature);
-      const other = own === undefined ? this.imported.of(site, feature) : undefined;
-      return own ?? (other && `${other.label} (${other.from})`);
+      return this.labelFile.of(model, site, feature);
     } catch (e) {
       this.o.log((e as Error).message);
       return undefined;
     }
+  }
+
+  /** A feature's label, the workspace's own first. */
+  labelOf(engine: Engine, site: string, feature: number): string | undefined {
+    const own = this.ownLabel(engine.model.config.modelName, site, feature);
+    const other = own === undefined ? this.imported.of(site, feature) : undefined;
+    return own ?? (other && `${other.label} (${other.from})`);
   }
 
   /** The engine if it is there now. */

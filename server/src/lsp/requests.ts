@@ -39,6 +39,7 @@ import {
 import { tableFor, verify } from '../golden';
 import { type FilePrompt, parsePrompts } from '../prompts';
 import { tabulate } from './batch';
+import { relabelled } from './circuits';
 import { CorpusHost } from './corpus';
 import { wireTokens } from './documents';
 import { GraphFiles } from './graphFiles';
@@ -322,7 +323,10 @@ export function requestHandlers(host: ModelHost, open: OpenPrompts): Handlers {
       ),
     'attentionCircuits/neuronpedia': (q, signal) => host.hub.neuronpedia(q.id, q.feature, signal),
     'attentionCircuits/identity': async () => identityOf(await host.engine()),
-    'attentionCircuits/parseCircuit': ({ path, text }) => Promise.resolve(parseCircuit(path, text)),
+    'attentionCircuits/parseCircuit': ({ path, text }) =>
+      Promise.resolve(
+        relabelled(parseCircuit(path, text), (model, site, feature) => host.ownLabel(model, site, feature)),
+      ),
     'attentionCircuits/checkCircuit': async ({ circuit }, signal) => {
       const engine = await host.engine();
       const { circuit: checked } = parseCircuit('circuit', JSON.stringify(circuit));
