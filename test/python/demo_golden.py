@@ -94,5 +94,26 @@ norms = s.W_dec.reshape(len(s.W_dec), c.n_head, -1).norm(dim=-1)
 shares = norms / norms.sum(-1, keepdim=True)
 row("D8", "decoder head shares of 2.74", 1e-5, type="head-shares", site=Z2, feature=74, expected=shares[74].tolist())
 row("D9", "the ten features that lie most in head 2.3", 0, type="head-features", site=Z2, head=3, expected=shares[:, 3].topk(10).indices.tolist())
+at = 10
+effects = 0
+for p in PROMPTS:
+    given = s.encode(flat(model.run_with_cache(torch.tensor([[BOS] + ids(p["text"])]))[1][Z2]))
+
+    def without(f):
+        def hook(v, hook):
+            a = given.clone()
+            if f is not None:
+                a[at, f] = 0
+            return s.decode(a).reshape(v.shape)
+        out = model.run_with_hooks(torch.tensor([[BOS] + ids(p["text"])]), fwd_hooks=[(Z2, hook)])[0, -1]
+        return (out[MARY] - out[JOHN]).item()
+
+    base = without(None)
+    one = torch.zeros(len(s.W_dec))
+    for f in given[at].nonzero().flatten().tolist():
+        one[f] = base - without(f)
+    effects = effects + one
+row("D10", "features of layer 2 at S2 by what the logit difference loses without them", 0, type="top-features", site=Z2, prompts=PROMPTS, by="ablation", position=at, expected=effects.topk(2).indices.tolist())
+row("D11", "the special token", 0, type="tokens", text="<|endoftext|>", expected=[BOS])
 table = {"name": "the demo model", "model": {"n_layers": c.n_layer, "d_model": c.n_embd, "d_vocab": c.vocab_size}, "rows": rows}
 json.dump(table, sys.stdout, indent=1)

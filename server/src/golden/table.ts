@@ -26,12 +26,16 @@ const check = z.discriminatedUnion('type', [
     probabilities: z.array(z.number()),
     probabilityTolerance: z.number().min(0).default(0.0005),
   }),
-  /** The strongest features at the end by mean activation, or by |mean direct contribution| to the logit difference, in order. */
+  /**
+   * The strongest features at a position (the end if left out), in order: by mean activation, by |mean direct contribution| to the logit difference, or by what
+   * the logit difference loses in the mean when they are zeroed in a run with the dictionary spliced in without error term.
+   */
   z.object({
     type: z.literal('top-features'),
     site: z.string(),
     prompts: z.array(prompt).min(1),
-    by: z.enum(['activation', 'attribution']),
+    by: z.enum(['activation', 'attribution', 'ablation']),
+    position: z.number().int().min(0).optional(),
     expected: z.array(z.number().int()),
   }),
   /** Activations at [feature, position] pairs; negative positions count from the end. */

@@ -72,13 +72,43 @@ async function nextTokens(engine: Engine, c: Extract<GoldenCheck, { type: 'next'
   });
 }
 
-async function topFeatures(engine: Engine, c: Extract<GoldenCheck, { type: 'top-features' }>): Promise<Found[]> {
+/** What the logit difference loses when each active feature is zeroed in turn. */
+async function ablationEffects(
+  engine: Engine,
+  c: Extract<GoldenCheck, { type: 'top-features' }>,
+  p: Prompt,
+  position: number,
+  signal: AbortSignal,
+): Promise<[feature: number, effect: number][]> {
+  const run = await runOf(engine, p.text);
+  const zeroed = async (feature: number | null): Promise<number> => {
+    throwIfCancelled(signal);
+    const interventions = feature === null ? [] : [{ site: c.site, feature, position, change: (): number => 0 }];
+    const trace = await runSpliced(engine, run, { splice: [c.site], errorTerm: false, interventions });
+    const logits = await lastRow(engine, trace);
+    return logits[idOf(engine, p.answer)] - logits[idOf(engine, p.distractor)];
+  };
+  const acts = await run.acts(c.site);
+  const base = await zeroed(null);
+  const out: [number, number][] = [];
+  for (let i = acts.offsets[position]; i < acts.offsets[position + 1]; i++)
+    out.push([acts.features[i], base - (await zeroed(acts.features[i]))]);
+  return out;
+}
+
+async function topFeatures(
+  engine: Engine,
+  c: Extract<GoldenCheck, { type: 'top-features' }>,
+  signal: AbortSignal,
+): Promise<Found[]> {
   const sums = new Map<number, number>();
   const add = (f: number, x: number): void => void sums.set(f, (sums.get(f) ?? 0) + x);
   for (const p of c.prompts) {
     const run = await runOf(engine, p.text);
-    const end = run.trace.tokens.length - 1;
-    if (c.by === 'activation') {
+    const end = c.position ?? run.trace.tokens.length - 1;
+    if (c.by === 'ablation') {
+      for (const [f, x] of await ablationEffects(engine, c, p, end, signal)) add(f, x);
+    } else if (c.by === 'activation') {
       const acts = await run.acts(c.site);
       for (let i = acts.offsets[end]; i < acts.offsets[end + 1]; i++) add(acts.features[i], acts.activations[i]);
     } else {
@@ -89,7 +119,8 @@ async function topFeatures(engine: Engine, c: Extract<GoldenCheck, { type: 'top-
         if (n.site === c.site && n.feature !== undefined) add(n.feature, n.contribution);
     }
   }
-  const top = [...sums].sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).map(([f]) => f);
+  const size = c.by === 'ablation' ? (x: number): number => x : Math.abs;
+  const top = [...sums].sort((a, b) => size(b[1]) - size(a[1])).map(([f]) => f);
   return [{ what: 'features', expected: c.expected.join(' '), got: top.slice(0, c.expected.length).join(' ') }];
 }
 
@@ -125,7 +156,7 @@ function sharesOf(engine: Engine): Shares {
   };
 }
 
-async function compute(engine: Engine, c: GoldenCheck, shares: Shares): Promise<Found[]> {
+async function compute(engine: Engine, c: GoldenCheck, shares: Shares, signal: AbortSignal): Promise<Found[]> {
   switch (c.type) {
     case 'tokens': {
       const { tokens } = engine.prompt(c.text, false);
@@ -139,7 +170,7 @@ async function compute(engine: Engine, c: GoldenCheck, shares: Shares): Promise<
     case 'next':
       return nextTokens(engine, c);
     case 'top-features':
-      return topFeatures(engine, c);
+      return topFeatures(engine, c, signal);
     case 'activations':
       return activations(engine, c);
     case 'head-shares': {
@@ -177,7 +208,7 @@ export async function verify(
     const needs = missing(engine, table, check);
     if (needs !== null) out.push({ ...row, what: '', expected: null, got: null, outcome: 'missing', needs });
     else
-      for (const f of await compute(engine, check, shares))
+      for (const f of await compute(engine, check, shares, o.signal))
         out.push({ ...row, ...f, outcome: agrees(f, f.tolerance ?? tolerance) ? 'pass' : 'fail', needs: null });
   }
   return out;
