@@ -115,5 +115,15 @@ for p in PROMPTS:
     effects = effects + one
 row("D10", "features of layer 2 at S2 by what the logit difference loses without them", 0, type="top-features", site=Z2, prompts=PROMPTS, by="ablation", position=at, expected=effects.topk(2).indices.tolist())
 row("D11", "the special token", 0, type="tokens", text="<|endoftext|>", expected=[BOS])
+reader, by = "blocks.3.ln2.hook_normalized", "blocks.0.ln2.hook_normalized"
+deep, early = dictionary(reader), dictionary(by)
+given = early.encode(flat(cache[by]))[14]
+read = deep.encode(flat(cache[reader]))[14].argmax().item()
+scale = cache["blocks.3.ln2.hook_scale"][0, 14]
+written = given[:, None] * early.W_dec
+direct = (written - written.mean(-1, keepdim=True)) @ deep.W_enc[:, read] / scale
+strongest = direct.abs().topk(5).indices.tolist()
+row("D12", "direct contributions to a transcoder feature of layer 3", 1e-5, type="contributions", site=reader, feature=read, position=14, text=TEXT, bos=True,
+    of=[[by, f, 14] for f in strongest], expected=[direct[f].item() for f in strongest])
 table = {"name": "the demo model", "model": {"n_layers": c.n_layer, "d_model": c.n_embd, "d_vocab": c.vocab_size}, "rows": rows}
 json.dump(table, sys.stdout, indent=1)

@@ -48,6 +48,17 @@ const check = z.discriminatedUnion('type', [
     splice: sites,
     expected: z.array(z.number()),
   }),
+  /** Direct contributions of [site, feature, position] to a feature's pre-activation, the stream taken as components. */
+  z.object({
+    type: z.literal('contributions'),
+    site: z.string(),
+    feature: z.number().int(),
+    position: z.number().int().min(0),
+    text: z.string(),
+    bos: z.boolean(),
+    of: z.array(z.tuple([z.string(), z.number().int(), z.number().int()])),
+    expected: z.array(z.number()),
+  }),
   /** ‖W_dec[f, head]‖ over the sum. */
   z.object({
     type: z.literal('head-shares'),

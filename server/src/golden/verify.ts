@@ -21,6 +21,7 @@ type Prompt = Extract<GoldenCheck, { type: 'logit-difference' }>['prompts'][numb
 /** Dictionaries that a check reads. */
 function sitesOf(c: GoldenCheck): string[] {
   const own = 'site' in c ? [c.site] : [];
+  if (c.type === 'contributions') return [...new Set([...own, ...c.of.map(([site]) => site)])];
   return 'splice' in c ? [...own, ...c.splice] : own;
 }
 
@@ -138,6 +139,17 @@ async function activations(engine: Engine, c: Extract<GoldenCheck, { type: 'acti
   });
 }
 
+async function contributions(engine: Engine, c: Extract<GoldenCheck, { type: 'contributions' }>): Promise<Found[]> {
+  const { site, feature, position } = c;
+  const run = await runOf(engine, c.text, c.bos);
+  const root = await makeRoot(run, { type: 'feature', site, feature, position });
+  const children = (await expand(run, root, { view: 'component', by: 'source' }))?.children ?? [];
+  return c.of.map(([from, f, at], i) => {
+    const node = children.find((n) => n.site === from && n.feature === f && n.position === at);
+    return { what: `${from}/${f} @${at}`, expected: c.expected[i], got: node?.contribution ?? NaN };
+  });
+}
+
 /** The features whose decoder rows lie most in a head. */
 function mostInHead(shares: readonly (readonly number[])[], head: number, count: number): number[] {
   const order = shares.map((_, f) => f).sort((a, b) => shares[b][head] - shares[a][head]);
@@ -173,6 +185,8 @@ async function compute(engine: Engine, c: GoldenCheck, shares: Shares, signal: A
       return topFeatures(engine, c, signal);
     case 'activations':
       return activations(engine, c);
+    case 'contributions':
+      return contributions(engine, c);
     case 'head-shares': {
       const { headShares } = await featureDetails(engine, c.site, c.feature, 1);
       return c.expected.map((expected, h) => ({ what: `head ${h}`, expected, got: headShares?.[h] ?? NaN }));
