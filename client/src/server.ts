@@ -27,10 +27,15 @@ import { serverSettings, setting } from './settings';
 const MAX_RESTARTS = 4;
 const RESTART_WINDOW_MS = 3 * 60_000;
 
+/** Codes of requests that could not be sent or are not answered any more. */
+const UNANSWERED: ReadonlySet<number> = new Set([
+  ErrorCodes.PendingResponseRejected,
+  ErrorCodes.ConnectionInactive,
+  ErrorCodes.MessageWriteError,
+]);
+
 /** Whether a request has no answer because the process ended. */
-const hasDied = (e: unknown): boolean =>
-  e instanceof ResponseError &&
-  (e.code === ErrorCodes.PendingResponseRejected || e.code === ErrorCodes.ConnectionInactive);
+const hasDied = (e: unknown): boolean => e instanceof ResponseError && UNANSWERED.has(e.code);
 
 export const IDLE: WireStatus = {
   phase: 'idle',

@@ -1,4 +1,5 @@
 /** Cancelling, crashing, bad files and bad models, with the real server process over stdio. */
+import type { Socket } from 'node:net';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -164,9 +165,15 @@ test('killed in the middle of a request: the request fails at once, and a new se
   const root = { type: 'logit' as const, tokens: [616], position: 5 };
   const { root: node } = await server.request('attentionCircuits/root', { prompt, root });
   const gone = new Promise((resolve) => server.process.once('exit', resolve));
+  const { stdin } = server.process;
+  const before = (stdin as Socket).bytesWritten;
+  // Stopped first, so that it has the request and does not answer.
+  server.process.kill('SIGSTOP');
   const pending = server.request('attentionCircuits/feature', { site: 'blocks.0.attn.hook_z', feature: 1 });
+  const rejected = expect(pending).rejects.toThrow();
+  await expect.poll(() => (stdin as Socket).bytesWritten > before && stdin.writableLength === 0).toBe(true);
   server.process.kill('SIGKILL');
-  await expect(pending).rejects.toThrow();
+  await rejected;
   await gone;
   const again = await start();
   const e = await again.request('attentionCircuits/expand', {

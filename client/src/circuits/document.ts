@@ -149,8 +149,8 @@ export class CircuitDocument implements vscode.CustomDocument, PanelFile {
   /** Opens the way to a node and selects it. Not an edit. */
   reveal(node: string): void {
     const { args, ui } = this.state;
-    this.settling = true;
-    this.restored.fire({ args: { ...args, select: node }, ui });
+    // A page that is not there yet is given this when it is made.
+    this.restore({ args: { ...args, select: node }, ui });
   }
 
   /** Takes the content of the disk instead. */
