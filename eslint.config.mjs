@@ -22,7 +22,7 @@ const server = {
   experiments: ['errors', 'maths', 'model', 'dictionaries', 'attribution', 'engine', 'analyses', 'prompts', 'python'],
   interop: ['errors', 'model', 'attribution'],
   corpus: ['analyses', 'errors', 'dictionaries', 'engine', 'prompts', 'python', 'store'],
-  batch: ['analyses', 'corpus', 'engine', 'errors', 'experiments', 'store', 'text'],
+  batch: ['analyses', 'corpus', 'dictionaries', 'engine', 'errors', 'experiments', 'store', 'text'],
   circuits: ['attribution', 'engine', 'errors'],
   assistant: ['analyses', 'attribution', 'engine', 'errors', 'text'],
   python: ['attribution', 'engine'],

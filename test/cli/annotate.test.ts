@@ -112,6 +112,15 @@ test('a folder of prompts evaluated: the means of its rows are what the experime
   }
   expect(want.rows).toHaveLength(2);
 
+  const none = await cli(['evaluate-folder', '--model', 'demo', '--corpus', file, '--out', out, '--sections', '9']);
+  expect(none).toMatchObject({ code: 2, stderr: expect.stringMatching(/layer 9 does not exist/) as string });
+  const attention = join(import.meta.dirname, '..', '..', 'demo', 'saes', 'blocks.0.attn.hook_z');
+  const args = ['--corpus', file, '--out', out, '--kind', 'residual'];
+  expect(await cli(['evaluate-folder', ...CPU, '--sae', attention, ...args])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/no residual dictionary on any layer/) as string,
+  });
+
   const json = [{ prompt: TEXT, answer: ' Mary', distractor: ' John', name: 'j' }, { prompt: TEXT }, { text: TEXT }];
   writeFileSync(join(folder, 'b.jsonl'), json.map((j) => JSON.stringify(j)).join('\n'));
   writeFileSync(join(folder, 'c.txt'), TEXT);

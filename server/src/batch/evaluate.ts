@@ -1,22 +1,15 @@
 import { type CorpusText, listCorpus } from '../corpus';
 import { type Engine } from '../engine';
-import { EngineError } from '../errors';
-import {
-  answerTokens,
-  cleanOf,
-  sectionsOf,
-  type SpliceKind,
-  sitesOfLayers,
-  spliceAndZero,
-  whatIsLeft,
-} from '../experiments';
+import { type DictionaryKind } from '../dictionaries';
+import { EngineError, UsageError } from '../errors';
+import { answerTokens, cleanOf, sectionsOf, sitesOfLayers, spliceAndZero, whatIsLeft } from '../experiments';
 import { eachText, type FolderOptions, type FolderResult, needTokenizer, weightsOf } from './common';
 import { type Columns, type Row, writeTable } from './table';
 
 export interface EvaluateFolderOptions extends FolderOptions {
   /** Sets of layers, such as 0,3;5-6; empty for each layer and all of them. */
   sections: string;
-  kind: SpliceKind;
+  kind: DictionaryKind;
 }
 
 /** Columns of the result, one row for each set of layers of each prompt. */
@@ -71,6 +64,10 @@ async function rowsOf(engine: Engine, c: Item, sections: number[][], o: Evaluate
 export async function evaluateFolder(engine: Engine, folder: string, o: EvaluateFolderOptions): Promise<FolderResult> {
   needTokenizer(engine, 'evaluating');
   const sections = sectionsOf(engine, o.sections).filter((layers) => sitesOfLayers(engine, o.kind, layers).length > 0);
+  if (sections.length === 0)
+    throw new UsageError(
+      `there is no ${o.kind} dictionary on ${o.sections === '' ? 'any layer' : `layers ${o.sections}`}`,
+    );
   const listing = listCorpus(folder);
   const skipped: string[] = [];
   function* prompts(): Generator<Item> {

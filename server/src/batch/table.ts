@@ -43,8 +43,7 @@ function written(part: string, head: string): Row[][] {
   return lines.map((l) => JSON.parse(l) as Row[]);
 }
 
-/** Throws UsageError for a file that no table is written to. */
-export function checkOut(out: string): void {
+function checkOut(out: string): void {
   if (!['.csv', '.parquet'].includes(extname(out)))
     throw new UsageError(`${out}: expected a name that ends in .csv or .parquet`);
 }

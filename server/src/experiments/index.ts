@@ -4,7 +4,7 @@ export { answerTokens, caseOfTokens, casesOf } from './cases';
 export { ioiFile, type IoiSentence, ioiSentences } from './ioi';
 export type { Case, Experiment, ExperimentInfo, ExperimentResult, ExperimentValues } from './types';
 export { correlation } from './heads';
-export { cleanOf, sectionsOf, sitesOfLayers, spliceAndZero, type SpliceKind, whatIsLeft } from './measures';
+export { cleanOf, sectionsOf, sitesOfLayers, spliceAndZero, whatIsLeft } from './measures';
 export { separation } from './positional';
 export { varianceExplained } from './qk';
 export { completeValues, experimentOf, EXPERIMENTS, runExperiment } from './run';

@@ -1,11 +1,8 @@
 /** What is left of a prompt's answer and text when its dictionaries are spliced in, or their hook points zeroed. */
 import { outputHook, runSpliced } from '../analyses';
-import { type DictionaryKind } from '../dictionaries';
 import { type Engine, type PromptRun } from '../engine';
 import { type Trace } from '../model';
 import { divergence, lastLogits, losses, mean, parseLayers, replaceRows } from './common';
-
-export type SpliceKind = DictionaryKind;
 
 /** First tokens of an answer and a distractor, where there are such. */
 export interface Answers {

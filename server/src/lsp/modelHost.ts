@@ -259,9 +259,9 @@ export class ModelHost {
     }
   }
 
-  /** Whether a prompt is analysed already. */
-  keeps(p: PromptRef): boolean {
-    return this.kept.has(keyOf(p));
+  /** A prompt that is analysed already, or null. Looking does not make it more recent. */
+  keptOf(p: PromptRef): Analysis | null {
+    return this.kept.get(keyOf(p)) ?? null;
   }
 
   /**

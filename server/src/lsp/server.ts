@@ -216,12 +216,12 @@ export class LanguageServer {
       const document = this.documents.get(p.textDocument.uri);
       return document ? this.hover(document, document.offsetAt(p.position), signalOf(token)).catch(failed) : null;
     });
-    connection.onCodeLens((p, token) => {
+    connection.onCodeLens((p) => {
       const document = this.documents.get(p.textDocument.uri);
       if (!document) return [];
       if (!isPromptFile(document)) return sourceLenses(document, this.parsed.source(document));
       const cursor = this.cursor?.uri === document.uri ? this.cursor.offset : null;
-      return this.lenses.of(document, cursor, signalOf(token)).catch(failed);
+      return this.lenses.of(document, cursor).catch(failed);
     });
     connection.onCodeLensResolve((lens, token) =>
       this.lenses.resolve(lens, (uri) => this.documents.get(uri), signalOf(token)).catch(failed),

@@ -11,6 +11,24 @@ const MAX_ID = 10_000_000;
 const nothing = z.union([z.null(), z.literal(''), z.literal(false)]).optional();
 const id = z.number().int().min(0).max(MAX_ID);
 
+/** Tens of thousands of entries are checked by a loop: a schema for each takes longer than parsing the JSON. */
+const vocab = z.custom<Record<string, number>>(
+  (x) =>
+    typeof x === 'object' &&
+    x !== null &&
+    !Array.isArray(x) &&
+    Object.values(x).every((v) => typeof v === 'number' && Number.isInteger(v) && v >= 0 && v <= MAX_ID),
+  'expected ids by token',
+);
+const merges = z.custom<(string | [string, string])[]>(
+  (x) =>
+    Array.isArray(x) &&
+    x.every(
+      (m) => typeof m === 'string' || (Array.isArray(m) && m.length === 2 && m.every((s) => typeof s === 'string')),
+    ),
+  'expected pairs of tokens',
+);
+
 const addedToken = z.object({
   id,
   content: z.string().min(1).max(1000),
@@ -39,8 +57,8 @@ const specSchema = z.object({
     end_of_word_suffix: nothing,
     byte_fallback: nothing,
     ignore_merges: nothing,
-    vocab: z.record(z.string(), id),
-    merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+    vocab,
+    merges,
   }),
 });
 type Spec = z.infer<typeof specSchema>;
@@ -69,16 +87,20 @@ function parse<T>(path: string, schema: z.ZodType<T>, value: unknown): T {
 }
 
 function vocabAndMerges(vocabPath: string, mergesPath: string): Spec {
-  const vocab = parse(vocabPath, specSchema.shape.model.shape.vocab, readJson(vocabPath));
+  const ids = parse(vocabPath, vocab, readJson(vocabPath));
   const { size } = statSync(mergesPath);
   if (size > MAX_BYTES) throw new InputFileError(mergesPath, `${size} bytes, more than the limit of ${MAX_BYTES}`);
-  const merges = readFileSync(mergesPath, 'utf8')
+  const pairs = readFileSync(mergesPath, 'utf8')
     .split('\n')
     .filter((l, i) => l.trim() !== '' && !(i === 0 && l.startsWith('#version')));
   const content = '<|endoftext|>';
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-  const added_tokens = Object.hasOwn(vocab, content) ? [{ id: vocab[content], content, ...flags }] : [];
-  return { added_tokens, pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false }, model: { vocab, merges } };
+  const added_tokens = Object.hasOwn(ids, content) ? [{ id: ids[content], content, ...flags }] : [];
+  return {
+    added_tokens,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
+    model: { vocab: ids, merges: pairs },
+  };
 }
 
 /**
